@@ -1,0 +1,266 @@
+"""One sentence read: a pure function of the sentence and what it needs from around it, so that it can be cached."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from corpora.findings import Assertion, Hedge, Measurement
+from corpora.vocabulary import Vocabulary
+from models.text.assertion import assert_mentions
+from models.text.attributes import attach_attributes
+from models.text.clauses import clause_numbers
+from models.text.lexicon import Layers, Lexicon, Match
+from models.text.mentions import Mention, collect_mentions
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sentence:
+    """A sentence and its context: the sub-heading it stands under and what "it" in it can mean (concept ids)."""
+
+    text: str
+    heading: str = ""
+    antecedents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceFinding:
+    """A finding of one sentence; ``start``/``end`` are character offsets into the sentence."""
+
+    concept_id: str
+    start: int
+    end: int
+    assertion: Assertion
+    hedge: Hedge | None = None
+    anatomy: str | None = None
+    laterality: str | None = None
+    location: tuple[str, ...] = ()
+    severity: str | None = None
+    temporality: str | None = None
+    measurement: Measurement | None = None
+    is_pronoun: bool = False
+    is_restricted: bool = False
+    persists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReading:
+    """The findings of a sentence and the signs in it of what kind of text it comes from."""
+
+    findings: tuple[SentenceFinding, ...]
+    chest: int = 0  # words for places and findings of the chest
+    elsewhere: int = 0  # the same for the rest of the body
+    exam_chest: int = 0  # names of chest studies
+    exam_other: int = 0
+    report_words: int = 0
+    other_words: int = 0  # words of letters, bills, laboratory lists
+    n_words: int = 0
+
+
+class SentenceReader:
+    """Reads sentences with a vocabulary's phrases and the rules of this package.
+
+    ``cache_size`` bounds the number of readings kept; keys are digests, so that no sentence stays in memory with them.
+    Radiology text repeats itself: about two thirds of Open-i's sentences have been seen before in the same corpus.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, cache_size: int = 32768) -> None:
+        self.vocabulary = vocabulary
+        self._lexicon = Lexicon(vocabulary)
+        self._cache: OrderedDict[bytes, SentenceReading] = OrderedDict()
+        self._cache_size = cache_size
+        self.hits = 0
+        self.misses = 0
+
+    def read(self, sentence: Sentence) -> SentenceReading:
+        """Return the reading of a sentence, from the cache where it was read before."""
+        key = blake2b(
+            "\x1f".join((sentence.text, sentence.heading, *sentence.antecedents)).encode("utf-8", "surrogatepass"),
+            digest_size=16,
+        ).digest()
+        reading = self._cache.get(key)
+        if reading is not None:
+            self.hits += 1
+            self._cache.move_to_end(key)
+            return reading
+        self.misses += 1
+        reading = self._read(sentence)
+        if self._cache_size:
+            self._cache[key] = reading
+            if len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        return reading
+
+    def _read(self, sentence: Sentence) -> SentenceReading:
+        prefix = f"{sentence.heading}: " if sentence.heading else ""
+        words = self._lexicon.split(prefix + sentence.text)
+        layers = self._lexicon.match(words)
+        n_prefix = sum(1 for start in words.starts if start < len(prefix))
+        mentions = collect_mentions(self._lexicon, layers)
+        mentions += self._denials(layers, mentions)
+        mentions += _pronouns(layers, sentence.antecedents, mentions, n_prefix)
+        mentions.sort(key=lambda m: (m.anchor_start, m.anchor_end))
+        # A mention that lies wholly in the heading is no statement of this sentence, unless the sentence is about it.
+        clauses = clause_numbers(layers)
+        observed = assert_mentions(layers, clauses, mentions)
+        attach_attributes(layers, clauses, observed)
+        findings = []
+        for mention in observed:
+            if mention.end <= n_prefix and not _speaks_of_heading(layers, mention, n_prefix):
+                continue
+            findings.append(self._finding(layers, mention, n_prefix, len(prefix)))
+        return replace(self._signs(layers, mentions, n_prefix), findings=tuple(findings))
+
+    def _denials(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
+        """Return what statements of normality deny: "the lungs are clear" denies lung opacity."""
+        denials: list[Mention] = []
+        for cue in layers.cues:
+            if cue.value != "normal":
+                continue
+            for place in _places_called_normal(layers, cue):
+                start, end = min(place.start, cue.start), max(place.end, cue.end)
+                for concept_id in self.vocabulary.anatomy[str(place.value)].normal_denies:
+                    if any(m.concept_id == concept_id and m.start < end and start < m.end for m in (*mentions, *denials)):
+                        continue
+                    denials.append(Mention(concept_id, start, end, start, end, is_denial=True))
+        return denials
+
+    def _finding(self, layers: Layers, mention: Mention, n_prefix: int, shift: int) -> SentenceFinding:
+        words = layers.words
+        first = max(mention.start, n_prefix)
+        last = max(mention.end, first + 1) - 1
+        if first >= len(words):  # all of it stands in the heading
+            first = last = len(words) - 1
+        places = mention.anatomy
+        concept_id = self._refined(mention.concept_id, places)
+        laterality = self._laterality(mention)
+        organ, location = self._place(concept_id, places)
+        assert mention.assertion is not None
+        return SentenceFinding(
+            concept_id=concept_id,
+            start=max(words.starts[first] - shift, 0),
+            end=max(words.ends[last] - shift, 0),
+            assertion=mention.assertion,
+            hedge=mention.hedge,
+            anatomy=organ,
+            laterality=laterality,
+            location=location,
+            severity=mention.severity[0] if mention.severity else None,
+            temporality=mention.temporality[0] if mention.temporality else None,
+            measurement=mention.measurement,
+            is_pronoun=mention.is_pronoun,
+            is_restricted=mention.is_restricted,
+            persists=mention.persists,
+        )
+
+    def _refined(self, concept_id: str, places: list[str]) -> str:
+        """Return the concept that is meant where the mention lies: a mass in the breast is a breast mass."""
+        refine = self.vocabulary.findings[concept_id].refine
+        if not refine:
+            return concept_id
+        for place in places:
+            for candidate in (place, *self.vocabulary.anatomy_ancestors(place)):
+                if candidate in refine:
+                    return refine[candidate]
+        return concept_id
+
+    def _laterality(self, mention: Mention) -> str | None:
+        sides = set(mention.laterality)
+        for place in mention.anatomy:
+            side = self.vocabulary.anatomy[place].laterality
+            if side:
+                sides.add(side)
+        if not sides:
+            return None
+        return next(iter(sides)) if len(sides) == 1 else "bilateral"
+
+    def _place(self, concept_id: str, places: list[str]) -> tuple[str | None, tuple[str, ...]]:
+        anatomy = self.vocabulary.anatomy
+        location = tuple(place for place in places if not anatomy[place].organ)
+        organ = next((place for place in places if anatomy[place].organ), None)
+        if organ is None:
+            above = (up for place in location for up in self.vocabulary.anatomy_ancestors(place))
+            organ = next((up for up in above if anatomy[up].organ), None)
+        return organ or self.vocabulary.findings[concept_id].anatomy, location
+
+    def _signs(self, layers: Layers, mentions: list[Mention], n_prefix: int) -> SentenceReading:
+        chest = elsewhere = 0
+        anatomy = self.vocabulary.anatomy
+        for match in layers.anatomy:
+            if anatomy[str(match.value)].chest:
+                chest += 1
+            else:
+                elsewhere += 1
+        for mention in mentions:
+            place = self.vocabulary.findings[mention.concept_id].anatomy
+            if place is not None and not mention.is_denial and not mention.is_pronoun:
+                if anatomy[place].chest:
+                    chest += 1
+                else:
+                    elsewhere += 1
+        kinds = [str(cue.value) for cue in layers.cues]
+        return SentenceReading(
+            findings=(),
+            chest=chest,
+            elsewhere=elsewhere,
+            exam_chest=kinds.count("exam_chest"),
+            exam_other=kinds.count("exam_other"),
+            report_words=kinds.count("report_word") + kinds.count("exam_chest") + kinds.count("exam_other"),
+            other_words=kinds.count("not_report"),
+            n_words=len(layers.words) - n_prefix,
+        )
+
+
+# What may stand between a place and the word that calls it normal.
+_NORMAL_FILLERS = frozenset(
+    "is are was were be been appear appears appeared remain remains has have both the a an of in and or , : also otherwise "
+    "grossly essentially entirely bilaterally bilateral left right xxxx again stable overall still size sizes contour "
+    "contours silhouette silhouettes appearance appearances configuration structures field fields zone zones parenchyma "
+    "caliber caliber region regions shadow shadows outline outlines space spaces surface surfaces border borders margins "
+    "appearing looks look seem seems well & / - visualized visible demonstrated within normal side sides morphology position for age patient "
+    "his her their this all upper lower mid".split()
+)
+
+
+def _places_called_normal(layers: Layers, cue: Match) -> list[Match]:
+    """Return the places that one statement of normality is about."""
+    words = layers.words.words
+    from corpora.vocabulary.folding import fold_word
+
+    fillers = {fold_word(word) for word in _NORMAL_FILLERS} | _NORMAL_FILLERS
+    covered = {i for m in layers.anatomy for i in range(m.start, m.end)}
+    places: list[Match] = []
+    # "normal heart size", "clear lungs"
+    i = cue.end
+    while i < len(words) and (i in covered or words[i] in fillers - {"is", "are", ",", ":"}):
+        i += 1
+    places += [m for m in layers.anatomy if cue.end <= m.start < i and words[cue.start] not in {"within", "no", "without"}]
+    if places and not any(w in {"is", "are", "appear", "appears", "remain", "remains"} for w in words[max(cue.start - 1, 0) : cue.start]):
+        return places
+    # "the lungs are clear", "heart, mediastinum and hila are normal"
+    i = cue.start - 1
+    while i >= 0 and (i in covered or words[i] in fillers):
+        i -= 1
+    return [m for m in layers.anatomy if i < m.start and m.end <= cue.start]
+
+
+def _pronouns(
+    layers: Layers, antecedents: tuple[str, ...], mentions: list[Mention], n_prefix: int
+) -> list[Mention]:
+    """Return a mention of each antecedent where the sentence begins with a word that stands for it."""
+    if not antecedents:
+        return []
+    for cue in layers.cues:
+        if cue.value == "pronoun" and cue.start <= n_prefix + 1:
+            if any(m.start < cue.end and cue.start < m.end for m in mentions):
+                continue
+            return [Mention(c, cue.start, cue.end, cue.start, cue.end, is_pronoun=True) for c in antecedents]
+    return []
+
+
+def _speaks_of_heading(layers: Layers, mention: Mention, n_prefix: int) -> bool:
+    """Whether the sentence asserts the finding its heading names: "Pneumothorax: none", "Effusion: small"."""
+    return mention.assertion is not Assertion.POSITIVE or any(
+        m.start >= n_prefix for m in (*layers.severity, *layers.temporality, *layers.laterality)
+    ) or any(c.value in {"existential"} and c.start >= n_prefix for c in layers.cues)
