@@ -75,7 +75,7 @@ class AnatomyEntry(_Strict):
     ``laterality`` is set where the name itself has a side (right middle lobe, lingula). ``organ`` marks entries that
     become `Finding.anatomy`; the others become `Finding.location`. ``normal_denies`` lists the concepts that a statement
     of normality about this place denies: "the lungs are clear" denies lung opacity. ``chest`` says whether the place
-    belongs to a chest study.
+    belongs to a chest study; null where it says nothing of the study (bone, soft tissue).
     """
 
     id: Id
@@ -85,7 +85,7 @@ class AnatomyEntry(_Strict):
     abbreviations: tuple[str, ...] = ()
     laterality: str | None = None
     organ: bool = False
-    chest: bool = True
+    chest: bool | None = True
     normal_denies: tuple[Id, ...] = ()
 
 

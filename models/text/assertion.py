@@ -34,6 +34,10 @@ _ADJACENT_ONLY = frozenset({"absent", "negative", "none", "nil", "neg"})
 _RESTRICTING = frozenset("new acute large focal significant other additional further recent displaced recurrent residual big massive moderate sizable lobar overt gross definite".split())
 
 
+# Words for what is seen rather than for what it is.
+_DESCRIPTIONS = frozenset({"opacity", "density", "shadow", "lucency", "abnormality", "marking", "opacification", "haziness"})
+
+
 @dataclass(slots=True)
 class _Flags:
     kinds: set[str] = field(default_factory=set)
@@ -92,7 +96,9 @@ def _forward_limit(
         limit = min(limit, cue.end + _NOT_REACH)
     for i in range(cue.end, limit):
         if is_hypothetical:
-            if words[i] == ";" or words[i] in CONTRASTS:
+            if words[i] == ";" or words[i] in CONTRASTS or any(
+                c.value == "advice_end" and c.start == i for c in cues
+            ):
                 return i
             continue
         if clauses[i] != clauses[cue.end - 1]:
@@ -276,6 +282,8 @@ def _hedge_alternatives(layers: Layers, clauses: list[int], mentions: list[Menti
         members = [left, right]
         while left > 0 and clauses[mentions[left - 1].anchor_start] == clause:
             gap = words[mentions[left - 1].end : mentions[left].start]
+            if "either" in gap or _DESCRIPTIONS & set(words[mentions[left - 1].start : mentions[left - 1].end]):
+                break  # "opacity, either atelectasis or pneumonia": the opacity is seen, its cause is open
             if not ("," in gap or "/" in gap) or not _is_plain(layers, mentions[left - 1].end, mentions[left].start):
                 break
             left -= 1

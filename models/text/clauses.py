@@ -21,6 +21,7 @@ _PREDICATES = frozenset(
 )
 _LIST_CLOSERS = frozenset({"existential", "negation_after"})
 _OPENERS = frozenset({"negation_before", "pseudo_negation", "hedge_before.modal", "hedge_before.probable"})
+_ABBREVIATED = frozenset({"vs", "approx", "dr", "ca"})
 CONTRASTS = frozenset(
     "but however although though yet whereas while nevertheless nonetheless otherwise albeit despite still".split()
 )
@@ -36,7 +37,7 @@ def clause_numbers(layers: Layers) -> list[int]:
     words = layers.words.words
     starts_clause = [False] * (len(words) + 1)
     for i, word in enumerate(words):
-        if word in HARD_MARKS or (word == "." and i + 1 < len(words)):
+        if word in HARD_MARKS or (word == "." and 0 < i < len(words) - 1 and words[i - 1] not in _ABBREVIATED):
             starts_clause[i + 1] = True
     for cue in layers.cues:
         if cue.value == "terminator" and (

@@ -59,4 +59,4 @@ def _is_chest(report: Report, readings: Sequence[SentenceReading]) -> bool:
         return True
     if exam_other and not exam_chest:
         return False
-    return chest > 0 and chest >= elsewhere
+    return chest > 0 and 2 * chest >= elsewhere

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from corpora.findings import Assertion, Hedge, Measurement
 from corpora.vocabulary import Vocabulary
+from corpora.vocabulary.schema import FindingKind
 from models.text.assertion import assert_mentions
 from models.text.attributes import attach_attributes
 from models.text.clauses import clause_numbers
@@ -188,17 +189,17 @@ class SentenceReader:
         chest = elsewhere = 0
         anatomy = self.vocabulary.anatomy
         for match in layers.anatomy:
-            if anatomy[str(match.value)].chest:
-                chest += 1
-            else:
-                elsewhere += 1
+            chest += anatomy[str(match.value)].chest is True
+            elsewhere += anatomy[str(match.value)].chest is False
         for mention in mentions:
-            place = self.vocabulary.findings[mention.concept_id].anatomy
-            if place is not None and not mention.is_denial and not mention.is_pronoun:
-                if anatomy[place].chest:
-                    chest += 1
-                else:
-                    elsewhere += 1
+            if mention.is_denial or mention.is_pronoun:
+                continue
+            concept = self.vocabulary.findings[self._refined(mention.concept_id, mention.anatomy)]
+            if concept.anatomy is None:
+                chest += concept.kind is FindingKind.DEVICE  # lines and tubes are what chest films are taken for
+            else:
+                chest += anatomy[concept.anatomy].chest is True
+                elsewhere += anatomy[concept.anatomy].chest is False
         kinds = [str(cue.value) for cue in layers.cues]
         return SentenceReading(
             findings=(),
