@@ -177,8 +177,10 @@ class Lexicon:
 
     def _iter_both(self, words: Words) -> Iterable[tuple[Role, int, int]]:
         yield from self._automaton.iter_matches(words.words)
-        if any(word.startswith("@") for word in words.words):
-            plain = tuple(fold_words(word[1:])[0] if word.startswith("@") else word for word in words.words)
+        if any(len(word) > 1 and word.startswith("@") for word in words.words):
+            plain = tuple(
+                fold_words(word[1:])[0] if len(word) > 1 and word.startswith("@") else word for word in words.words
+            )
             for role, start, end in self._automaton.iter_matches(plain):
                 if end - start > 1 and plain[start:end] != words.words[start:end]:
                     yield role, start, end

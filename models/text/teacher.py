@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from models.text.sentences import SentenceSpan, split_sentences
 
 # Never evidence (design, "Label semantics"): what was asked, how it was done, what is advised.
 _SILENT = frozenset({SectionKind.INDICATION, SectionKind.TECHNIQUE, SectionKind.RECOMMENDATION})
+_REFERS_BACK = re.compile(r"\W*(?:it|this|these|they|both|that|those|all|the)\b", re.IGNORECASE)
 NAME = "radlabel-rules"
 VERSION = "1"
 
@@ -77,8 +79,11 @@ class RuleTeacher:
         found: list[ReadFinding] = []
         previous: list[int] = []  # indices into `found` of the last sentence's findings
         for number, span in enumerate(spans):
-            antecedents = tuple(dict.fromkeys(found[i].finding.concept_id for i in previous))
-            sentence = Sentence(report.text[span.start : span.end], span.heading, antecedents)
+            text = report.text[span.start : span.end]
+            antecedents: tuple[str, ...] = ()
+            if previous and _REFERS_BACK.match(text):  # only then: what a sentence does not need splits the cache
+                antecedents = tuple(dict.fromkeys(found[i].finding.concept_id for i in previous))
+            sentence = Sentence(text, span.heading, antecedents)
             reading = self.sentences.read(sentence)
             readings.append(reading)
             if span.section in _SILENT:
