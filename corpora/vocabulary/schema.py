@@ -52,7 +52,8 @@ class FindingEntry(_Strict):
     ``normal`` are phrases that deny the concept by themselves ("heart size is normal" for cardiomegaly), for cases that
     ``AnatomyEntry.normal_denies`` does not cover. ``refine`` maps an anatomy id to the concept that is meant when the
     mention lies there: *mass* in the breast is a breast mass, *effusion* in the pericardium a pericardial effusion.
-    ``anatomy`` is the organ a mention lies in when the text names none. ``cui`` only as PadChest's table gives it.
+    ``anatomy`` is the organ a mention lies in when the text names none. ``is_paired`` says that the plural without a side
+    means both ("pleural effusions"). ``cui`` only as PadChest's table gives it.
     """
 
     id: Id
@@ -66,6 +67,7 @@ class FindingEntry(_Strict):
     combinations: tuple[Combination, ...] = ()
     normal: tuple[Phrase, ...] = ()
     refine: dict[Id, Id] = {}
+    is_paired: bool = False
     definition: str | None = None
 
 
@@ -76,6 +78,8 @@ class AnatomyEntry(_Strict):
     become `Finding.anatomy`; the others become `Finding.location`. ``normal_denies`` lists the concepts that a statement
     of normality about this place denies: "the lungs are clear" denies lung opacity. ``chest`` says whether the place
     belongs to a chest study; null where it says nothing of the study (bone, soft tissue).
+    ``is_paired`` says that the plural without a side means both sides ("the lung bases"), ``is_sideless`` that a side in
+    the name is none of the patient's ("right atrium").
     """
 
     id: Id
@@ -87,6 +91,8 @@ class AnatomyEntry(_Strict):
     organ: bool = False
     chest: bool | None = True
     normal_denies: tuple[Id, ...] = ()
+    is_paired: bool = False
+    is_sideless: bool = False
 
 
 class AttributeValue(_Strict):

@@ -8,9 +8,10 @@ list share what stands before the first of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from corpora.findings import Measurement
+from models.text.clauses import CONTRASTS
 from models.text.lexicon import Layers, Match
 from models.text.mentions import Mention
 
@@ -23,8 +24,10 @@ _SIZE = re.compile(
 _REACH = 12  # words between a finding and its size
 
 
-def attach_attributes(layers: Layers, clauses: list[int], mentions: list[Mention]) -> None:
-    """Give every mention the attributes that describe it."""
+def attach_attributes(
+    layers: Layers, clauses: list[int], mentions: list[Mention], pulmonary: Collection[str]
+) -> None:
+    """Give every mention the attributes that describe it; ``pulmonary`` are the concepts of lung and pleura."""
     hosts = [m for m in mentions if not m.is_denial]
     if not hosts:
         return
@@ -34,7 +37,10 @@ def attach_attributes(layers: Layers, clauses: list[int], mentions: list[Mention
                 values: list[str] = getattr(host, name)
                 if str(match.value) not in values:
                     values.append(str(match.value))
+                is_outside = match.start < host.start or host.end < match.end
+                host.is_placed |= name == "laterality" or (name == "anatomy" and is_outside)
     _share_in_lists(layers, clauses, hosts)
+    _inherit_from_sign(layers, hosts, pulmonary)
     _attach_measurements(layers, clauses, hosts)
 
 
@@ -90,7 +96,7 @@ def _leads_to(layers: Layers, match: Match, mention: Mention) -> bool:
     return not any(w in {",", ";"} for w in layers.words.words[match.end : mention.start])
 
 
-def _has_cue(layers: Layers, start: int, end: int, kinds: set[str]) -> bool:
+def _has_cue(layers: Layers, start: int, end: int, kinds: Collection[str]) -> bool:
     return any(c.value in kinds and start <= c.start and c.end <= end for c in layers.cues)
 
 
@@ -111,13 +117,58 @@ def _share_in_lists(layers: Layers, clauses: list[int], mentions: list[Mention])
         if clauses[earlier.anchor_start] != clauses[later.anchor_start]:
             continue
         gap = layers.words.words[earlier.end : later.start]
+        if later.is_placed and not earlier.is_placed and _is_one_phrase(layers, earlier, later):
+            _copy_place(later, earlier)  # "calcified right midlung nodule"
+            continue
         if not any(w in {"and", "or", "/", "&", "versus", "vs"} for w in gap) or _has_cue(
             layers, earlier.end, later.start, {"verb", "persists", "terminator", "preposition"}
         ):
             continue
-        if not later.laterality and not later.anatomy:
-            later.laterality = list(earlier.laterality)
-            later.anatomy = list(earlier.anatomy)
+        if not later.is_placed and earlier.is_placed:
+            _copy_place(earlier, later)
+
+
+def _is_one_phrase(layers: Layers, earlier: Mention, later: Mention) -> bool:
+    """Whether only describing words lie between two mentions, so that both are parts of one noun phrase."""
+    covered = _covered(layers)
+    return later.start - earlier.end <= 4 and all(i in covered for i in range(earlier.end, later.start))
+
+
+_BREAKS = frozenset({"negation_before", "negation_after", "resolved_after"})
+
+
+def _inherit_from_sign(layers: Layers, mentions: list[Mention], pulmonary: Collection[str]) -> None:
+    """Let an explanation lie where the sign lies that it explains ("opacity in the left base, likely atelectasis").
+
+    Lung and pleura only: elsewhere two findings of one sentence have less to do with each other.
+    """
+    words = layers.words.words
+    near = [m for m in mentions if m.concept_id in pulmonary]
+    for source, target in zip(near, near[1:], strict=False):
+        if target.is_placed and not source.is_placed and _is_joined(layers, source, target):
+            _copy_place(target, source)
+        if target.is_placed or not source.is_placed:
+            continue
+        gap = words[source.end : target.start]
+        if ";" in gap or CONTRASTS & set(gap) or _has_cue(layers, source.end, target.start, _BREAKS):
+            continue
+        _copy_place(source, target)
+
+
+def _copy_place(source: Mention, target: Mention) -> None:
+    target.laterality = list(source.laterality)
+    target.anatomy += [place for place in source.anatomy if place not in target.anatomy]
+    target.is_placed = True
+
+
+def _is_joined(layers: Layers, earlier: Mention, later: Mention) -> bool:
+    """Whether two mentions are members of one list, so that what is said behind the last holds for both."""
+    words = layers.words.words[earlier.end : later.start]
+    if "consistent" in words or "compatible" in words:
+        return True
+    return _has_cue(layers, earlier.end, later.start, {"alternative", "conjunction"}) and not _has_cue(
+        layers, earlier.end, later.start, {"verb", "persists", "terminator", "preposition", *_BREAKS}
+    )
 
 
 def parse_measurements(text: str) -> Iterator[tuple[int, int, Measurement]]:

@@ -40,10 +40,14 @@ def clause_numbers(layers: Layers) -> list[int]:
         if word in HARD_MARKS or (word == "." and 0 < i < len(words) - 1 and words[i - 1] not in _ABBREVIATED):
             starts_clause[i + 1] = True
     for cue in layers.cues:
-        if cue.value == "terminator" and (
-            words[cue.start] in CONTRASTS or words[cue.start] in {"except", "other", "apart", "aside", "there", "again"}
-        ):
+        if cue.value != "terminator":
+            continue
+        if words[cue.start] in CONTRASTS or words[cue.start] in {"except", "other", "apart", "aside", "again"}:
             starts_clause[cue.start] = True
+        elif words[cue.start] == "there":
+            # "In the left base there is an opacity": what stands before is only the place.
+            before = [c for c in layers.cues if c.end <= cue.start and c.value in _PREDICATES | _OPENERS]
+            starts_clause[cue.start] = bool(before)
     joints = [i for i, word in enumerate(words) if word in {",", "and", "&", "-", "with"} and 0 < i < len(words) - 1]
     for joint in joints:
         if _opens_clause(layers, joint, starts_clause):

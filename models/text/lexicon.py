@@ -169,7 +169,12 @@ class Lexicon:
             target = layers.findings if role.layer is Layer.FINDING else layers.denials
             target.append(Match(role.value, start, end))
         layers.anatomy = _longest(plain[Layer.ANATOMY], _span)
-        layers.laterality = _longest(plain[Layer.LATERALITY], _span)
+        sideless = [m for m in layers.anatomy if self.vocabulary.anatomy[str(m.value)].is_sideless]
+        layers.laterality = [
+            side
+            for side in _longest(plain[Layer.LATERALITY], _span)
+            if not any(place.start <= side.start and side.end <= place.end for place in sideless)
+        ]
         layers.severity = _longest(plain[Layer.SEVERITY], _span)
         layers.temporality = _longest(plain[Layer.TEMPORALITY], _span)
         layers.cues = _longest(cues, _span)

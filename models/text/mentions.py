@@ -29,6 +29,7 @@ class Mention:
     hedge: Hedge | None = None
     is_restricted: bool = False  # "no new", "no large": denies less than the concept
     persists: bool = False
+    is_placed: bool = False  # a side or a place is said of it beyond its own name
     anatomy: list[str] = field(default_factory=list)
     laterality: list[str] = field(default_factory=list)
     severity: list[str] = field(default_factory=list)

@@ -59,6 +59,9 @@ class SentenceReading:
     n_words: int = 0
 
 
+_RESPIRATORY = frozenset({"lung", "pleura"})
+
+
 class SentenceReader:
     """Reads sentences with a vocabulary's phrases and the rules of this package.
 
@@ -69,6 +72,12 @@ class SentenceReader:
     def __init__(self, vocabulary: Vocabulary, *, cache_size: int = 32768) -> None:
         self.vocabulary = vocabulary
         self._lexicon = Lexicon(vocabulary)
+        self.pulmonary = frozenset(
+            entry.id
+            for entry in vocabulary.findings.values()
+            if entry.anatomy in _RESPIRATORY
+            or (entry.anatomy and _RESPIRATORY & set(vocabulary.anatomy_ancestors(entry.anatomy)))
+        )
         self._cache: OrderedDict[bytes, SentenceReading] = OrderedDict()
         self._cache_size = cache_size
         self.hits = 0
@@ -105,7 +114,7 @@ class SentenceReader:
         # A mention that lies wholly in the heading is no statement of this sentence, unless the sentence is about it.
         clauses = clause_numbers(layers)
         observed = assert_mentions(layers, clauses, mentions)
-        attach_attributes(layers, clauses, observed)
+        attach_attributes(layers, clauses, observed, self.pulmonary)
         findings = []
         for mention in observed:
             if mention.end <= n_prefix and not _speaks_of_heading(layers, mention, n_prefix):
@@ -135,7 +144,7 @@ class SentenceReader:
             first = last = len(words) - 1
         places = mention.anatomy
         concept_id = self._refined(mention.concept_id, places)
-        laterality = self._laterality(mention)
+        laterality = self._laterality(layers, mention, concept_id)
         organ, location = self._place(concept_id, places)
         assert mention.assertion is not None
         return SentenceFinding(
@@ -166,15 +175,26 @@ class SentenceReader:
                     return refine[candidate]
         return concept_id
 
-    def _laterality(self, mention: Mention) -> str | None:
+    def _laterality(self, layers: Layers, mention: Mention, concept_id: str) -> str | None:
         sides = set(mention.laterality)
         for place in mention.anatomy:
             side = self.vocabulary.anatomy[place].laterality
             if side:
                 sides.add(side)
         if not sides:
-            return None
+            return "bilateral" if self._is_plural_of_a_pair(layers, mention, concept_id) else None
         return next(iter(sides)) if len(sides) == 1 else "bilateral"
+
+    def _is_plural_of_a_pair(self, layers: Layers, mention: Mention, concept_id: str) -> bool:
+        """Whether a plural without a side means both: "the lung bases", "pleural effusions"."""
+        if self.vocabulary.findings[concept_id].is_paired and _is_plural(layers, mention.end - 1):
+            return True
+        return any(
+            self.vocabulary.anatomy[str(match.value)].is_paired
+            and str(match.value) in mention.anatomy
+            and (_is_plural(layers, match.end - 1) or (mention.start <= match.start and _says_are(layers, mention)))
+            for match in layers.anatomy
+        )
 
     def _place(self, concept_id: str, places: list[str]) -> tuple[str | None, tuple[str, ...]]:
         anatomy = self.vocabulary.anatomy
@@ -211,6 +231,16 @@ class SentenceReader:
             other_words=kinds.count("not_report"),
             n_words=len(layers.words) - n_prefix,
         )
+
+
+def _is_plural(layers: Layers, word: int) -> bool:
+    words = layers.words
+    raw = words.text[words.starts[word] : words.ends[word]].lower()
+    return raw in {"apices", "hila", "bases"} or (raw.endswith("s") and raw != words.words[word])
+
+
+def _says_are(layers: Layers, mention: Mention) -> bool:
+    return "are" in layers.words.words[mention.start : mention.end + 2]
 
 
 # What may stand between a place and the word that calls it normal.

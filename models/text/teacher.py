@@ -19,6 +19,12 @@ from models.text.sentences import SentenceSpan, split_sentences
 # Never evidence (design, "Label semantics"): what was asked, how it was done, what is advised.
 _SILENT = frozenset({SectionKind.INDICATION, SectionKind.TECHNIQUE, SectionKind.RECOMMENDATION})
 _REFERS_BACK = re.compile(r"\W*(?:it|this|these|they|both|that|those|all|the)\b", re.IGNORECASE)
+# "The appearance suggests atelectasis", "Adjacent pleural thickening": the place is the one just spoken of.
+_SAME_PLACE = re.compile(
+    r"\W*(?:it|this|these|they|findings?|(?:the |its |their )?(?:\w+ )?appearances?|the findings?|differential|considerations"
+    r"|(?:there (?:is|are) )?(?:\w+ )?(?:adjacent|surrounding|associated|superimposed|underlying|accompanying))\b",
+    re.IGNORECASE,
+)
 NAME = "radlabel-rules"
 VERSION = "1"
 
@@ -85,6 +91,7 @@ class RuleTeacher:
                 antecedents = tuple(dict.fromkeys(found[i].finding.concept_id for i in previous))
             sentence = Sentence(text, span.heading, antecedents)
             reading = self.sentences.read(sentence)
+            place = self._place_of(found, previous) if _SAME_PLACE.match(text) else None
             readings.append(reading)
             if span.section in _SILENT:
                 continue
@@ -97,6 +104,8 @@ class RuleTeacher:
                 if item.is_pronoun:
                     _apply_to_antecedent(found, previous, item)
                     continue
+                if place is not None and item.concept_id in self.sentences.pulmonary:
+                    item = _placed(item, place)
                 current.append(len(found))
                 found.append(self._record(report, span, number, item))
             said = [i for i in current if found[i].finding.assertion is not Assertion.NEGATIVE]
@@ -107,6 +116,14 @@ class RuleTeacher:
         if kind is TextKind.OTHER:
             return Reading(Status.NOT_APPLICABLE, is_chest=False)
         return Reading(Status.OK, is_chest=kind is TextKind.CHEST, findings=tuple(found))
+
+    def _place_of(self, found: Sequence[ReadFinding], previous: Sequence[int]) -> Finding | None:
+        """Return the last finding of lung or pleura of the sentence before that has a side or a place."""
+        for i in reversed(previous):
+            finding = found[i].finding
+            if finding.concept_id in self.sentences.pulmonary and (finding.laterality or finding.location):
+                return finding
+        return None
 
     def _record(self, report: Report, span: SentenceSpan, number: int, item: SentenceFinding) -> ReadFinding:
         concept = self.vocabulary.findings[item.concept_id]
@@ -130,6 +147,12 @@ class RuleTeacher:
             hedge=item.hedge,
         )
         return ReadFinding(finding, item.is_restricted, item.persists)
+
+
+def _placed(item: SentenceFinding, place: Finding) -> SentenceFinding:
+    if item.laterality or item.location:
+        return item
+    return replace(item, laterality=place.laterality, location=place.location)
 
 
 def _apply_to_antecedent(found: list[ReadFinding], previous: Sequence[int], item: SentenceFinding) -> None:
