@@ -78,6 +78,7 @@ class AnatomyEntry(_Strict):
     become `Finding.anatomy`; the others become `Finding.location`. ``normal_denies`` lists the concepts that a statement
     of normality about this place denies: "the lungs are clear" denies lung opacity. ``chest`` says whether the place
     belongs to a chest study; null where it says nothing of the study (bone, soft tissue).
+    ``intact_denies`` are denied by the word *intact* alone ("the bones are intact" denies a fracture).
     ``is_paired`` says that the plural without a side means both sides ("the lung bases"), ``is_sideless`` that a side in
     the name is none of the patient's ("right atrium").
     """
@@ -91,6 +92,7 @@ class AnatomyEntry(_Strict):
     organ: bool = False
     chest: bool | None = True
     normal_denies: tuple[Id, ...] = ()
+    intact_denies: tuple[Id, ...] = ()
     is_paired: bool = False
     is_sideless: bool = False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from corpora.findings import Assertion, Hedge
+from corpora.vocabulary.folding import fold_word
 from models.text.clauses import CONTRASTS
 from models.text.lexicon import Layers, Match
 from models.text.mentions import Mention
@@ -28,6 +29,7 @@ _AFTER = frozenset(
     {"negation_after", "resolved_after", "hedge_after.modal", "hedge_after.probable", "hypothetical_after"}
 )
 _HEDGES = {"modal": Hedge.MODAL, "probable": Hedge.PROBABLE}
+_TWO_SIDED = frozenset({"likely", "most", "probably", "probable", "possible", "suspected", "questionable", "questioned", "?"})
 _NOT_REACH = 4  # words: "not" denies what follows at once ("not significantly enlarged"), not the rest of the sentence
 _ADJACENT_ONLY = frozenset({"absent", "negative", "none", "nil", "neg"})
 # A denial of these says less than a denial of the finding itself.
@@ -35,7 +37,7 @@ _RESTRICTING = frozenset("new acute large focal significant other additional fur
 
 
 # Words for what is seen rather than for what it is.
-_DESCRIPTIONS = frozenset({"opacity", "density", "shadow", "lucency", "abnormality", "marking", "opacification", "haziness"})
+_DESCRIPTIONS = frozenset({"opacity", "density", "shadow", "lucency", "abnormality", "marking", "opacification", "haziness", "airspace", "infiltrate"})
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ def assert_mentions(layers: Layers, clauses: list[int], mentions: list[Mention])
                 reached = _reach_backward(layers, clauses, mentions, cue)
         elif kind in _AFTER:
             reached = _reach_backward(layers, clauses, mentions, cue)
+            if kind.startswith("hedge_after") and not any(m.anchor_end <= cue.start for m in mentions):
+                reached = _reach_forward(layers, clauses, mentions, cues, cue)  # "there is suspected heart failure"
         else:
             continue
         for i in reached:
@@ -110,7 +114,7 @@ def _forward_limit(
                 return i
             if name in {"pseudo_negation", "hypothetical_before"}:
                 return i
-            if is_negation and name.startswith("hedge_before") and (
+            if is_negation and name.startswith("hedge_before") and not words[i].startswith("suggest") and words[i] != "to" and (
                 _any_mention(mentions, cue.end, i) or words[i - 1] == ","
             ):
                 return i
@@ -177,7 +181,12 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
     kind = str(cue.value)
     text = words[cue.start : cue.end]
     # A word that looks both ways belongs to what follows it, if anything does.
-    if kind.startswith("hedge_after") and len(text) == 1 or (kind == "resolved_after" and len(text) == 1):
+    if kind.startswith("hedge_after") and text[-1] in _TWO_SIDED and "," in words[before[-1][1].anchor_end : cue.start]:
+        if cue.end < len(words) and words[cue.end].isalnum():
+            return []  # "pleural thickening, likely chronic"
+    if "?" in text and "(" in words[before[-1][1].anchor_end : cue.start]:
+        return []  # "plaques (asbestos related?)"
+    if (kind.startswith("hedge_after") and set(text) <= _TWO_SIDED) or (kind == "resolved_after" and len(text) == 1):
         follows = [m for m in mentions if m.anchor_start >= cue.end and clauses[m.anchor_start] == clause]
         if follows and not any(w in {",", ";"} for w in words[cue.end : follows[0].anchor_start]):
             return []
@@ -254,7 +263,12 @@ def _is_of_the_past(layers: Layers, in_clause: list[Match], mention: Mention) ->
     if not any(c.value == "previously" for c in in_clause) or mention.persists:
         return False
     states_now = {"verb", "normal", "not_normal", "pseudo_negation", "hedge_after.modal", "terminator"}
-    return not any(c.value in states_now for c in in_clause) and not any(
+    words = layers.words.words
+    is_now = any(
+        c.value in states_now and not {"was", "were", "had", fold_word("showed")} & set(words[c.start : c.end])
+        for c in in_clause
+    )
+    return not is_now and not any(
         m.value in {"stable", "increased", "decreased", "improved", "worsened", "persistent", "new"}
         for m in layers.temporality
     )
@@ -270,7 +284,10 @@ def _hedge_alternatives(layers: Layers, clauses: list[int], mentions: list[Menti
             (i for i, m in enumerate(mentions) if m.anchor_start >= connector.end and clauses[m.anchor_start] == clause),
             None,
         )
-        if right is None or right == 0 or mentions[right].is_denial:
+        if right is None:
+            _hedge_against_other(layers, clauses, mentions, connector)
+            continue
+        if right == 0 or mentions[right].is_denial:
             continue
         left = right - 1
         if mentions[left].anchor_end > connector.start or clauses[mentions[left].anchor_start] != clause:
@@ -284,7 +301,9 @@ def _hedge_alternatives(layers: Layers, clauses: list[int], mentions: list[Menti
             gap = words[mentions[left - 1].end : mentions[left].start]
             if "either" in gap or _DESCRIPTIONS & set(words[mentions[left - 1].start : mentions[left - 1].end]):
                 break  # "opacity, either atelectasis or pneumonia": the opacity is seen, its cause is open
-            if not ("," in gap or "/" in gap) or not _is_plain(layers, mentions[left - 1].end, mentions[left].start):
+            if not ("," in gap or "/" in gap) or {"and", "with", "plus"} & set(gap):
+                break
+            if not _is_plain(layers, mentions[left - 1].end, mentions[left].start):
                 break
             left -= 1
             members.append(left)
@@ -292,6 +311,19 @@ def _hedge_alternatives(layers: Layers, clauses: list[int], mentions: list[Menti
             if mentions[i].assertion is Assertion.POSITIVE and not mentions[i].is_pronoun:
                 mentions[i].assertion = Assertion.UNCERTAIN
                 mentions[i].hedge = Hedge.ALTERNATIVE
+
+
+def _hedge_against_other(layers: Layers, clauses: list[int], mentions: list[Mention], connector: Match) -> None:
+    """Make "nodule or vessel" uncertain: the alternative need not be a finding to put the finding in doubt."""
+    left = next((m for m in mentions if m.end == connector.start), None)
+    words = layers.words.words
+    if left is None or connector.end >= len(words) or not words[connector.end].isalpha() or words[connector.start] == "/":
+        return
+    attributes = (*layers.laterality, *layers.severity, *layers.temporality, *layers.anatomy)
+    if any(m.start == connector.end for m in attributes) or clauses[left.anchor_start] != clauses[connector.start]:
+        return
+    if left.assertion is Assertion.POSITIVE:
+        left.assertion, left.hedge = Assertion.UNCERTAIN, Hedge.ALTERNATIVE
 
 
 def _is_plain(layers: Layers, start: int, end: int, *, allow_places: bool = False) -> bool:

@@ -8,7 +8,7 @@ from corpora.findings import Assertion, Hedge, Measurement
 from models.text.lexicon import Layers, Lexicon, Match
 
 # Words that may stand between the two parts of a combination: none of these opens another thought.
-_BLOCKING_MARKS = frozenset(",;.|")
+_BLOCKING_MARKS = frozenset(",;.")
 
 
 @dataclass(slots=True)
@@ -115,7 +115,14 @@ def _is_blocked(layers: Layers, head: Match, modifier: Match) -> bool:
         return True
     for cue in layers.cues:
         if start <= cue.start and cue.end <= end and cue.value in _BLOCKING_CUES:
-            return True
+            if layers.words.words[cue.end - 1] not in {"not", "longer"}:  # "the heart is no longer enlarged"
+                return True
+    after = head.end if head.start > modifier.start else modifier.end
+    following = [m for m in layers.anatomy if after <= m.start]
+    if any(m.start == head.end for m in layers.anatomy):
+        return True  # "mediastinal lymph nodes": the adjective is not what is enlarged
+    if ":" in words and any(m.start <= modifier.end + 4 for m in following):
+        return True  # "MEDIASTINUM: Enlarged left hilar lymph nodes"
     others = [m for m in layers.anatomy if start <= m.start and m.end <= end]
     if not others:
         return False

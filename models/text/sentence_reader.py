@@ -130,7 +130,11 @@ class SentenceReader:
                 continue
             for place in _places_called_normal(layers, cue):
                 start, end = min(place.start, cue.start), max(place.end, cue.end)
-                for concept_id in self.vocabulary.anatomy[str(place.value)].normal_denies:
+                if any(m.start < place.end and place.start < m.end for m in mentions):
+                    continue  # "sternal wires are intact" says nothing of the sternum
+                entry = self.vocabulary.anatomy[str(place.value)]
+                is_intact = "intact" in layers.words.words[cue.start : cue.end]
+                for concept_id in entry.normal_denies + (entry.intact_denies if is_intact else ()):
                     if any(m.concept_id == concept_id and m.start < end and start < m.end for m in (*mentions, *denials)):
                         continue
                     denials.append(Mention(concept_id, start, end, start, end, is_denial=True))
@@ -250,7 +254,7 @@ _NORMAL_FILLERS = frozenset(
     "contours silhouette silhouettes appearance appearances configuration structures field fields zone zones parenchyma "
     "caliber caliber region regions shadow shadows outline outlines space spaces surface surfaces border borders margins "
     "appearing looks look seem seems well & / - visualized visible demonstrated within normal side sides morphology position for age patient "
-    "his her their this all upper lower mid".split()
+    "his her their this all upper lower mid now currently | expanded inflated aerated are expanded hyperexpanded remain imaged included demonstrate".split()
 )
 
 
@@ -272,6 +276,8 @@ def _places_called_normal(layers: Layers, cue: Match) -> list[Match]:
     # "the lungs are clear", "heart, mediastinum and hila are normal"
     i = cue.start - 1
     while i >= 0 and (i in covered or words[i] in fillers):
+        if words[i] in {":", "|"} and any(i < m.start and m.end <= cue.start for m in layers.anatomy):
+            break  # the heading is wider than what the sentence speaks of: "Heart and mediastinum: The heart is normal"
         i -= 1
     return [m for m in layers.anatomy if i < m.start and m.end <= cue.start]
 

@@ -23,7 +23,7 @@ class SentenceSpan:
 _ABBREVIATED = frozenset(
     "dr mr mrs ms prof vs approx e.g i.e etc ca cf fig no. st resp incl excl min max dept ext int lat ant post sup inf".split()
 )
-_END = re.compile(r"[.!?]+(?=[\s\"')\]]|$)|[.!?](?=[A-Z][a-z])|(?<=[a-z]{3})\.(?=[A-Z])|;(?=\s)")
+_END = re.compile(r"(?<![\s.])[.!?]{1,2}(?=[\s\"')\]]|$)|(?<=\s)[.!?](?=\s+[A-Z\d]|\s*$)|(?<=\w)[.!?](?=[A-Z][a-z])|\s(?=[b-h]\)\s)|(?<=[a-z]{3})\.(?=[A-Z])|;(?=\s)")
 _LIST_MARK = re.compile(r"[ \t]*(?:\(?\d{1,2}[.):]|[-•*·–—>]+|\(?[a-z]\))[ \t]+")  # noqa: RUF001
 _INLINE_LIST_MARK = re.compile(r"(?<=[.;:])[ \t]+\(?\d{1,2}[.)][ \t]*(?=[A-Z])")
 _SUBHEADING = re.compile(r"[ \t]*(?P<name>[A-Za-z][A-Za-z0-9 ,/&()'-]{1,60}?)[ \t]*(?::|[ \t][-–—](?=[ \t]))[ \t]*(?=\S|$)")  # noqa: RUF001
@@ -138,7 +138,7 @@ def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             position = following.end()
         else:
             item = _LIST_MARK.match(text, position, end)
-            if item and item.group().strip()[0].isdigit():
+            if item and item.group().strip()[0].isalnum():
                 position = item.end()
     if position < end:
         yield position, end

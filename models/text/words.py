@@ -13,10 +13,23 @@ from corpora.vocabulary.folding import fold_word
 DEIDENTIFIED = "xxxx"
 _TOKEN = re.compile(
     r"(?P<gone>[Xx]{3,}|_{2,}|\[\*\*.*?\*\*\])"
+    r"|(?P<slashed>(?<![^\W_])(?:w/o|w/|c/w|s/p|h/o|r/o|b/l|f/u|d/c'?d?)(?![^\W_]))"
     r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)?)"  # noqa: RUF001 (typographic apostrophes occur in reports)
     r"|(?P<number>\d+(?:[.,]\d+)*)"
+    r"|(?P<leader>\.{3,}|\s\.(?=\s+[a-z]))"
     r"|(?P<mark>[^\w\s])"
 )
+# Telegraphic words and what they stand for; those that need their capitals are abbreviations of the vocabulary.
+_SHORT = {
+    "w/o": "without", "w/": "with", "c/w": "with", "b/l": "bilateral", "f/u": "followup", "d/c": "removed", "d/c'd": "removed",
+    "d/cd": "removed", "neg": "negative", "poss": "possible", "prob": "probable", "mod": "moderate", "sm": "small",
+    "lg": "large", "bilat": "bilateral", "consol": "consolidation", "infilt": "infiltrate", "infil": "infiltrate",
+    "fx": "fracture", "fxs": "fracture", "frx": "fracture", "eff": "effusion", "effs": "effusion", "vasc": "vascular",
+    "pulm": "pulmonary", "rt": "right", "lt": "left", "unch": "unchanged", "incr": "increased", "decr": "decreased",
+    "susp": "suspected", "clr": "clear", "nl": "normal", "abnl": "abnormal", "opac": "opacity", "atx": "atelectasis",
+    "atel": "atelectasis", "ptx": "pneumothorax", "pna": "pneumonia", "mediast": "mediastinum", "thx": "thorax",
+    "sig": "significant", "min": "minimal", "approx": "approximately",
+}  # fmt: skip
 _JOINING = re.compile(r"(?<=\w)[-‐‑](?=\w)")  # noqa: RUF001
 
 
@@ -35,6 +48,8 @@ class Words:
 
 @lru_cache(maxsize=65536)
 def _fold(word: str) -> str:
+    if (short := _SHORT.get(word.lower())) is not None:
+        return fold_word(short)
     # "can't" and "isn't" keep their negation; "patient's" loses its ending.
     bare = word.replace("’", "'")  # noqa: RUF001
     if "'" in bare:
@@ -62,8 +77,12 @@ def split_words(text: str, correct: Callable[[str], str] | None = None) -> Words
             word = _fold(match.group())
             if correct is not None:
                 word = correct(word)
+        elif kind == "slashed":
+            word = _SHORT.get(match.group().lower(), match.group().lower())
         elif kind == "gone":
             word = DEIDENTIFIED
+        elif kind == "leader":
+            word = ":"  # "Heart ......... enlarged"
         else:
             if start in hyphens:
                 continue
