@@ -18,7 +18,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 PACKAGES := corpora models nlp_service
 SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
 # The version against which the rival benchmark is reported.
-MEDSPACY := medspacy==1.3.1
+MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
 .PHONY: help setup demo test lint format typecheck imports lean corpus bench-text bench-rivals docs constraints clean
 
@@ -88,7 +88,7 @@ $(DEMO)/.installed: pyproject.toml constraints.txt $(SOURCES)
 # medSpaCy needs an older spaCy than radlabel: it gets an environment of its own, without our constraints.
 $(RIVALS)/.installed:
 	@$(call make_environment,$(RIVALS))
-	@$(RIVALS)/bin/python $(PIP) install --quiet '$(MEDSPACY)' pyarrow
+	@$(RIVALS)/bin/python $(PIP) install --quiet $(MEDSPACY)
 	@touch $@
 
 define make_environment

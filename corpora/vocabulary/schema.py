@@ -9,7 +9,7 @@ spelling: the matcher folds case, plural, British spelling and hyphens on both s
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -142,12 +142,17 @@ class Readout(StrEnum):
 
 
 class LabelSet(_Strict):
-    """A named list of labels over the finding vocabulary."""
+    """A named list of labels over the finding vocabulary.
+
+    A set with ``region: chest`` is about the chest: in a study of another part only findings count that are said to lie
+    in the chest (the pleural effusion at the lung bases of an abdominal CT).
+    """
 
     id: Id
     name: str
     readout: Readout = Readout.LITERAL
     source: str | None = None
+    region: Literal["chest"] | None = None
     labels: tuple[LabelEntry, ...]
 
 

@@ -222,6 +222,9 @@ def _decide(layers: Layers, clauses: list[int], cues: list[Match], mention: Ment
     if mention.is_denial:
         mention.assertion = Assertion.NEGATIVE
         return
+    if mention.is_pronoun and layers.words.words[mention.start] in {"neither", "none"}:
+        mention.assertion = Assertion.NEGATIVE
+        return
     clause = clauses[mention.anchor_start]
     in_clause = [c for c in cues if clauses[c.start] == clause]
     mention.persists = any(c.value == "persists" for c in in_clause)

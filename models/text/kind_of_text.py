@@ -23,6 +23,7 @@ _CHEST_PART = re.compile(r"chest|thora|lung|rib|heart", re.IGNORECASE)
 _REPORT_SECTIONS = frozenset({SectionKind.FINDINGS, SectionKind.IMPRESSION, SectionKind.TECHNIQUE, SectionKind.COMPARISON})
 # Shares of words, set on invented texts: a report of a few words has hardly any word that is not the field's.
 _MIN_SIGNAL = 0.04
+_SHORT_TEXT = 20
 _LETTER_SHARE = 0.05
 
 
@@ -37,14 +38,12 @@ def judge_text(report: Report, readings: Sequence[SentenceReading], spans: Seque
     if not has_source:
         if signals == 0:
             return TextKind.OTHER
-        if findings == 0 and not headings and signals / n_words < _MIN_SIGNAL * 2:
+        if findings == 0 and not headings and n_words > _SHORT_TEXT and signals / n_words < _MIN_SIGNAL * 2:
             return TextKind.OTHER
         if headings < 2 and signals / n_words < _MIN_SIGNAL:
             return TextKind.OTHER
         if headings < 2 and other_words >= 2 and other_words / n_words > _LETTER_SHARE * 0.4 and other_words * 2.5 > signals:
             return TextKind.OTHER
-    elif signals == 0:
-        return TextKind.OTHER
     return TextKind.CHEST if _is_chest(report, readings) else TextKind.OTHER_STUDY
 
 

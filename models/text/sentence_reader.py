@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -43,13 +44,21 @@ class SentenceFinding:
     is_pronoun: bool = False
     is_restricted: bool = False
     persists: bool = False
+    in_chest: bool = False  # said to lie in the chest, by its own name or by a place
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceReading:
-    """The findings of a sentence and the signs in it of what kind of text it comes from."""
+    """The findings of a sentence and the signs in it of what kind of text it comes from.
+
+    ``spoken_of`` are concepts named without being observed (earlier, hypothetical): a later "it" can mean them.
+    ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name gives.
+    """
 
     findings: tuple[SentenceFinding, ...]
+    spoken_of: tuple[str, ...] = ()
+    subject: str = ""
+    exam_organ: str | None = None
     chest: int = 0  # words for places and findings of the chest
     elsewhere: int = 0  # the same for the rest of the body
     exam_chest: int = 0  # names of chest studies
@@ -115,12 +124,38 @@ class SentenceReader:
         clauses = clause_numbers(layers)
         observed = assert_mentions(layers, clauses, mentions)
         attach_attributes(layers, clauses, observed, self.pulmonary)
+        observed = self._without_explained(layers, observed)
         findings = []
         for mention in observed:
-            if mention.end <= n_prefix and not _speaks_of_heading(layers, mention, n_prefix):
+            if mention.end <= n_prefix and not self._speaks_of_heading(layers, mention, observed, n_prefix):
                 continue
             findings.append(self._finding(layers, mention, n_prefix, len(prefix)))
-        return replace(self._signs(layers, mentions, n_prefix), findings=tuple(findings))
+        spoken_of = tuple(m.concept_id for m in mentions if m.assertion is None and not m.is_pronoun)
+        return replace(self._signs(layers, mentions, n_prefix), findings=tuple(findings), spoken_of=spoken_of)
+
+    def _without_explained(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
+        """Drop what the sentence explains away: "the nodule described above was a nipple shadow"."""
+        explained = set()
+        for earlier, later in zip(mentions, mentions[1:], strict=False):
+            kind = self.vocabulary.findings[later.concept_id].kind
+            is_benign = kind is FindingKind.VARIANT or later.concept_id == "artifact"
+            gap = layers.words.words[earlier.end : later.start]
+            is_equated = any(c.value == "verb" and earlier.end <= c.start and c.end <= later.start for c in layers.cues)
+            if is_benign and later.assertion is Assertion.POSITIVE and is_equated and not {",", "or", "and"} & set(gap):
+                explained.add(id(earlier))
+        return [mention for mention in mentions if id(mention) not in explained]
+
+    def _speaks_of_heading(self, layers: Layers, mention: Mention, observed: list[Mention], n_prefix: int) -> bool:
+        """Whether the sentence asserts the finding its heading names: "Effusion: small", "Right PICC: tip in the SVC"."""
+        if mention.assertion is not Assertion.POSITIVE:
+            return True
+        is_device = self.vocabulary.findings[mention.concept_id].kind is FindingKind.DEVICE
+        if is_device and all(other.end <= n_prefix for other in observed):
+            return True
+        attributes = (*layers.severity, *layers.temporality, *layers.laterality)
+        return any(m.start >= n_prefix for m in attributes) or any(
+            c.value == "existential" and c.start >= n_prefix for c in layers.cues
+        )
 
     def _denials(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
         """Return what statements of normality deny: "the lungs are clear" denies lung opacity."""
@@ -147,7 +182,7 @@ class SentenceReader:
         if first >= len(words):  # all of it stands in the heading
             first = last = len(words) - 1
         places = mention.anatomy
-        concept_id = self._refined(mention.concept_id, places)
+        concept_id = self.refined(mention.concept_id, places)
         laterality = self._laterality(layers, mention, concept_id)
         organ, location = self._place(concept_id, places)
         assert mention.assertion is not None
@@ -166,9 +201,10 @@ class SentenceReader:
             is_pronoun=mention.is_pronoun,
             is_restricted=mention.is_restricted,
             persists=mention.persists,
+            in_chest=any(self.vocabulary.anatomy[place].chest for place in places),
         )
 
-    def _refined(self, concept_id: str, places: list[str]) -> str:
+    def refined(self, concept_id: str, places: Sequence[str]) -> str:
         """Return the concept that is meant where the mention lies: a mass in the breast is a breast mass."""
         refine = self.vocabulary.findings[concept_id].refine
         if not refine:
@@ -218,15 +254,21 @@ class SentenceReader:
         for mention in mentions:
             if mention.is_denial or mention.is_pronoun:
                 continue
-            concept = self.vocabulary.findings[self._refined(mention.concept_id, mention.anatomy)]
+            concept = self.vocabulary.findings[self.refined(mention.concept_id, mention.anatomy)]
             if concept.anatomy is None:
                 chest += concept.kind is FindingKind.DEVICE  # lines and tubes are what chest films are taken for
             else:
                 chest += anatomy[concept.anatomy].chest is True
                 elsewhere += anatomy[concept.anatomy].chest is False
         kinds = [str(cue.value) for cue in layers.cues]
+        organs = [m for m in layers.anatomy if anatomy[str(m.value)].organ]
+        words = layers.words
+        first = next((m for m in organs if m.start >= n_prefix), None)
+        elsewhere_organs = [str(m.value) for m in organs if anatomy[str(m.value)].chest is False]
         return SentenceReading(
             findings=(),
+            subject=words.text[words.starts[first.start] : words.ends[first.end - 1]] if first else "",
+            exam_organ=elsewhere_organs[0] if elsewhere_organs and "exam_other" in kinds else None,
             chest=chest,
             elsewhere=elsewhere,
             exam_chest=kinds.count("exam_chest"),
@@ -294,10 +336,3 @@ def _pronouns(
                 continue
             return [Mention(c, cue.start, cue.end, cue.start, cue.end, is_pronoun=True) for c in antecedents]
     return []
-
-
-def _speaks_of_heading(layers: Layers, mention: Mention, n_prefix: int) -> bool:
-    """Whether the sentence asserts the finding its heading names: "Pneumothorax: none", "Effusion: small"."""
-    return mention.assertion is not Assertion.POSITIVE or any(
-        m.start >= n_prefix for m in (*layers.severity, *layers.temporality, *layers.laterality)
-    ) or any(c.value in {"existential"} and c.start >= n_prefix for c in layers.cues)

@@ -9,7 +9,7 @@ from importlib import resources
 
 from rapidfuzz.distance import DamerauLevenshtein
 
-# Below six letters too many words differ by one letter (mass, mask, mast); from ten on, two slips still leave no doubt.
+# Of words of five letters only swapped letters are mended ("haert"). Below six letters too many words differ by one letter (mass, mask, mast); from ten on, two slips still leave no doubt.
 SHORTEST = 6
 LONG = 10
 
@@ -34,6 +34,9 @@ class Speller:
 
     def _correct(self, word: str) -> str:
         """Return the known word that ``word`` probably is, or ``word`` itself."""
+        if len(word) == SHORTEST - 1 and word not in self._known and word not in self._ordinary:
+            swapped = [known for known in self._by_letter[word[0]] if len(known) == 5 and sorted(known) == sorted(word)]
+            return swapped[0] if len(swapped) == 1 else word
         if len(word) < SHORTEST or word in self._known or word in self._ordinary:
             return word
         limit = 2 if len(word) >= LONG else 1

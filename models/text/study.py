@@ -36,8 +36,11 @@ class StudyReader:
 
     def _labels(self, label_set: LabelSet, reading: Reading) -> dict[str, StudyLabel]:
         read_out = _literal if label_set.readout is Readout.LITERAL else _coded
+        is_elsewhere = label_set.region == "chest" and not reading.is_chest
         by_concept: dict[str, list[int]] = {}
         for i, item in enumerate(reading.findings):
+            if is_elsewhere and not item.in_chest:
+                continue
             by_concept.setdefault(item.finding.concept_id, []).append(i)
         labels: dict[str, StudyLabel] = {}
         for label in label_set.labels:

@@ -18,7 +18,8 @@ from models.text.sentences import SentenceSpan, split_sentences
 
 # Never evidence (design, "Label semantics"): what was asked, how it was done, what is advised.
 _SILENT = frozenset({SectionKind.INDICATION, SectionKind.TECHNIQUE, SectionKind.RECOMMENDATION})
-_REFERS_BACK = re.compile(r"\W*(?:it|this|these|they|both|that|those|all|the)\b", re.IGNORECASE)
+_REFERS_BACK = re.compile(r"\W*(?:it|this|these|they|both|that|those|all|the|neither|none)\b", re.IGNORECASE)
+_PRONOUN = re.compile(r"\W*(?:it|they|this|these|both)\b", re.IGNORECASE)
 # "The appearance suggests atelectasis", "Adjacent pleural thickening": the place is the one just spoken of.
 _SAME_PLACE = re.compile(
     r"\W*(?:it|this|these|they|findings?|(?:the |its |their )?(?:\w+ )?appearances?|the findings?|differential|considerations"
@@ -31,11 +32,12 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class ReadFinding:
-    """A finding with what only the read-out needs: whether it denies in part, and whether it is still there."""
+    """A finding with what only the read-out needs: whether it denies in part, is still there, is said to be in the chest."""
 
     finding: Finding
     is_restricted: bool = False
     persists: bool = False
+    in_chest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,17 @@ class RuleTeacher:
         readings: list[SentenceReading] = []
         found: list[ReadFinding] = []
         previous: list[int] = []  # indices into `found` of the last sentence's findings
+        spoken_of: tuple[str, ...] = ()  # what the last sentence named without observing it
+        subject = ""
         for number, span in enumerate(spans):
             text = report.text[span.start : span.end]
             antecedents: tuple[str, ...] = ()
-            if previous and _REFERS_BACK.match(text):  # only then: what a sentence does not need splits the cache
-                antecedents = tuple(dict.fromkeys(found[i].finding.concept_id for i in previous))
-            sentence = Sentence(text, span.heading, antecedents)
+            heading = span.heading
+            if _REFERS_BACK.match(text):  # only then: what a sentence does not need splits the cache
+                antecedents = tuple(dict.fromkeys([*(found[i].finding.concept_id for i in previous), *spoken_of]))
+                if not heading and not antecedents and _PRONOUN.match(text):
+                    heading = subject  # "The heart is not normal; it is enlarged."
+            sentence = Sentence(text, heading, antecedents)
             reading = self.sentences.read(sentence)
             place = self._place_of(found, previous) if _SAME_PLACE.match(text) else None
             readings.append(reading)
@@ -102,7 +109,10 @@ class RuleTeacher:
                 ):
                     continue
                 if item.is_pronoun:
-                    _apply_to_antecedent(found, previous, item)
+                    if item.concept_id not in spoken_of:
+                        _apply_to_antecedent(found, previous, item)
+                    elif item.assertion is not Assertion.POSITIVE:
+                        found.append(self._record(report, span, number, item))
                     continue
                 if place is not None and item.concept_id in self.sentences.pulmonary:
                     item = _placed(item, place)
@@ -110,12 +120,32 @@ class RuleTeacher:
                 found.append(self._record(report, span, number, item))
             said = [i for i in current if found[i].finding.assertion is not Assertion.NEGATIVE]
             # "It", "this" speak of what was last said to be there; a sentence without findings does not end that.
-            if said or current:
-                previous = said
+            if said or current or reading.spoken_of:
+                previous, spoken_of = said, reading.spoken_of
+            subject = reading.subject or subject
         kind = judge_text(report, readings, spans)
         if kind is TextKind.OTHER:
             return Reading(Status.NOT_APPLICABLE, is_chest=False)
+        if kind is TextKind.OTHER_STUDY:
+            organ = next((r.exam_organ for r in readings if r.exam_organ), None)
+            found = [self._in_organ(item, organ) for item in found] if organ else found
         return Reading(Status.OK, is_chest=kind is TextKind.CHEST, findings=tuple(found))
+
+    def _in_organ(self, item: ReadFinding, organ: str) -> ReadFinding:
+        """Return a finding without a place of its own as one of the organ examined: a mass on a liver MRI is a liver lesion."""
+        finding = item.finding
+        concept = self.vocabulary.findings[finding.concept_id]
+        if finding.location or finding.anatomy != concept.anatomy or item.in_chest:
+            return item
+        refined = self.vocabulary.findings[self.sentences.refined(concept.id, [organ])]
+        if refined is concept:
+            return item
+        return replace(
+            item,
+            finding=replace(
+                finding, concept_id=refined.id, concept_name=refined.name, cui=refined.cui, anatomy=refined.anatomy or organ
+            ),
+        )
 
     def _place_of(self, found: Sequence[ReadFinding], previous: Sequence[int]) -> Finding | None:
         """Return the last finding of lung or pleura of the sentence before that has a side or a place."""
@@ -146,7 +176,7 @@ class RuleTeacher:
             measurement=item.measurement,
             hedge=item.hedge,
         )
-        return ReadFinding(finding, item.is_restricted, item.persists)
+        return ReadFinding(finding, item.is_restricted, item.persists, item.in_chest)
 
 
 def _placed(item: SentenceFinding, place: Finding) -> SentenceFinding:

@@ -4,7 +4,7 @@ Run by the Python of an environment that has medSpaCy (`make bench-rivals`); not
 The set-up is the one its documentation leads to: PyRuSH sentences, target matcher, ConText with its default rules, and
 section rules for the headings of these reports, so that an indication is no evidence.
 
-    python medspacy_worker.py RULES.json REPORTS.csv LABELS.parquet [PROCESSES]
+    python medspacy_worker.py RULES.json REPORTS.csv LABELS.parquet PROCESSES
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 
 import medspacy
@@ -21,48 +21,69 @@ import pyarrow.parquet as pq
 from loguru import logger
 from medspacy.section_detection import SectionRule
 from medspacy.target_matcher import TargetRule
+from spacy.tokens import Span
 
 # PyRuSH logs every token at debug level, text included: switched off, in the rival's favour.
 logger.remove()
 
 SILENT = {"indication", "technique", "comparison"}
-BATCH_SIZE = 64
-# ConText's default rules hold an entry ": no", meant for "effusion: no", that takes the "no" of "FINDINGS: No effusion":
-# the headings of the input stand on lines of their own, which it reads as one would wish.
+CHUNK = 64
+
+
+class Rival:
+    """medSpaCy with the given rules. ``nlp.pipe(n_process=...)`` cannot pass its documents on: processes fork instead."""
+
+    def __init__(self, rules: Path) -> None:
+        vocabulary = json.loads(rules.read_text(encoding="utf-8"))
+        self.labels: list[str] = vocabulary["labels"]
+        self._labels_of: dict[str, list[str]] = vocabulary["labels_of_concept"]
+        self._nlp = medspacy.load(medspacy_enable=["medspacy_pyrush", "medspacy_target_matcher", "medspacy_context"])
+        matcher = self._nlp.get_pipe("medspacy_target_matcher")
+        matcher.add([TargetRule(phrase, concept) for phrase, concept in vocabulary["phrases"]])
+        matcher.add([TargetRule(a, concept, pattern=[{"TEXT": a}]) for a, concept in vocabulary["abbreviations"]])
+        sections = self._nlp.add_pipe("medspacy_sectionizer", config={"rules": None})
+        # The headings of the input stand on lines of their own: ConText's rule ": no", meant for "effusion: no", would
+        # take the "no" of "FINDINGS: No effusion".
+        for heading in ("indication", "technique", "comparison", "findings", "impression"):
+            sections.add([SectionRule(f"{heading.upper()}:", heading)])
+
+    def read(self, row: dict[str, str]) -> dict[str, object]:
+        """Return the output row of one input row."""
+        doc = self._nlp(row["text"])
+        concepts = {entity.label_ for entity in doc.ents if is_asserted(entity)}
+        positive = {name for concept in concepts for name in self._labels_of.get(concept, ())}
+        found = {name: name in positive for name in self.labels}
+        return {"report_id": row["report_id"], "findings": len(doc.ents), **found}
+
+
+def is_asserted(entity: Span) -> bool:
+    """Tell whether a mention counts: outside of silent sections, neither negated nor hedged nor hypothetical."""
+    state = entity._
+    withheld = state.is_negated or state.is_uncertain or state.is_hypothetical or state.is_family
+    return not withheld and state.section_category not in SILENT
+
+
+rival: Rival
+
+
+def read_row(row: dict[str, str]) -> dict[str, object]:
+    """Return the output row, in a process that was forked with the rules loaded."""
+    return rival.read(row)
 
 
 def main(rules: Path, reports: Path, labels: Path, processes: int) -> None:
     """Label all reports of a CSV file."""
-    vocabulary = json.loads(rules.read_text(encoding="utf-8"))
-    pipes = ["medspacy_pyrush", "medspacy_target_matcher", "medspacy_context"]
-    nlp = medspacy.load(medspacy_enable=pipes)
-    matcher = nlp.get_pipe("medspacy_target_matcher")
-    matcher.add([TargetRule(phrase, concept) for phrase, concept in vocabulary["phrases"]])
-    matcher.add([TargetRule(a, concept, pattern=[{"TEXT": a}]) for a, concept in vocabulary["abbreviations"]])
-    sections = nlp.add_pipe("medspacy_sectionizer", config={"rules": None})
-    for heading in ("indication", "technique", "comparison", "findings", "impression"):
-        sections.add([SectionRule(f"{heading.upper()}:", heading)])
-    covers = {concept: names for concept, names in vocabulary["labels_of_concept"].items()}
-    columns: dict[str, list[object]] = {name: [] for name in ("report_id", "findings", *vocabulary["labels"])}
+    global rival
+    rival = Rival(rules)
     with reports.open(encoding="utf-8", newline="") as stream:
-        rows = ((row["text"], row["report_id"]) for row in csv.DictReader(stream))
-        for doc, report_id in nlp.pipe(rows, as_tuples=True, batch_size=BATCH_SIZE, n_process=processes):
-            positive = {name for concept in iter_positive(doc) for name in covers.get(concept, ())}
-            columns["report_id"].append(report_id)
-            columns["findings"].append(len(doc.ents))
-            for name in vocabulary["labels"]:
-                columns[name].append(name in positive)
-    pq.write_table(pa.table(columns), labels)
-
-
-def iter_positive(doc: medspacy.Doc) -> Iterator[str]:
-    """Yield the concepts that are asserted: outside of silent sections, neither negated nor hedged nor hypothetical."""
-    for entity in doc.ents:
-        state = entity._
-        if not (state.is_negated or state.is_uncertain or state.is_hypothetical or state.is_family):
-            if state.section_category not in SILENT:
-                yield entity.label_
+        rows = csv.DictReader(stream)
+        if processes == 1:
+            read = [read_row(row) for row in rows]
+        else:
+            with get_context("fork").Pool(processes) as pool:
+                read = list(pool.imap(read_row, rows, chunksize=CHUNK))
+    pq.write_table(pa.Table.from_pylist(read), labels)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
