@@ -61,8 +61,7 @@ bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side,
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json
 
 docs: setup ## write the generated pages again: docs/cli.md, docs/label-semantics.md
-	@$(BIN)/python -m typer nlp_service.cli.app utils docs --name radlabel --title "Command line" --output docs/cli.md
-	@$(BIN)/python -m tests.models.semantics
+	@$(BIN)/python -m docs.generate
 
 constraints: ## resolve the newest versions of core and development tools into constraints.txt
 	@rm -rf build/constraints

@@ -6,7 +6,7 @@ A code reads ``heading/qualifier/qualifier`` ("Opacity/lung/base/left"). Two rad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -49,6 +49,7 @@ class QualifierMapping:
     implied_sides: Mapping[str, str]
     places: Mapping[str, str]
     anatomy: Mapping[str, str]
+    anatomy_by_side: Mapping[str, Mapping[str, str]]
     inherent: Mapping[str, tuple[str, ...]]
 
     def sides_of(self, codes: Iterable[MeshCode]) -> frozenset[str]:
@@ -66,29 +67,30 @@ class QualifierMapping:
         places = {self.places[q] for code in codes for q in code.qualifiers if q in self.places}
         return frozenset(places - set(self.inherent.get(heading, ())))
 
-    def scored(self, heading: str, places: Iterable[str]) -> frozenset[str]:
-        """Return places of the vocabulary as scored places, without those that a heading names itself."""
-        mapped = {self.anatomy[place] for place in places if place in self.anatomy}
+    def scored(self, heading: str, places: Collection[tuple[str, str | None]]) -> frozenset[str]:
+        """Return places of the vocabulary, each with its side, as scored places without those that a heading names itself.
+
+        >>> sorted(load_qualifiers().scored("Opacity", [("mid_lung", "left"), ("right_lower_lobe", "right")]))
+        ['lingula', 'lower_lobe']
+        """
+        mapped = {self.anatomy[place] for place, _ in places if place in self.anatomy}
+        for place, side in places:
+            if place in self.anatomy_by_side:
+                mapped.add(self.anatomy_by_side[place][side or "unknown"])
         return frozenset(mapped - set(self.inherent.get(heading, ())))
 
 
 @lru_cache(maxsize=1)
 def load_qualifiers() -> QualifierMapping:
     """Return the committed mapping of qualifiers."""
-    raw: dict[str, Any] = yaml.safe_load(resources.files("corpora").joinpath("data/mesh_qualifiers.yaml").read_text("utf-8"))
+    raw: dict[str, Any] = yaml.safe_load(
+        resources.files("corpora").joinpath("data/mesh_qualifiers.yaml").read_text("utf-8")
+    )
     return QualifierMapping(
         sides={q: tuple(sides) for q, sides in raw["sides"].items()},
         implied_sides=dict(raw["implied_sides"]),
         places=dict(raw["places"]),
         anatomy=dict(raw["anatomy"]),
+        anatomy_by_side=dict(raw["anatomy_by_side"]),
         inherent={heading: tuple(places) for heading, places in raw["inherent"].items()},
-    )
-
-
-@lru_cache(maxsize=1)
-def openi_test_ids() -> frozenset[str]:
-    """Return the ids of the 771 held-out Open-i reports (the published test split; source in the data file)."""
-    text = resources.files("corpora").joinpath("data/openi_test_reports.txt").read_text("utf-8")
-    return frozenset(
-        f"CXR{number}" for line in text.splitlines() if not line.startswith("#") for number in line.split()
     )

@@ -29,8 +29,8 @@ class Labeler:
     """Reads radiology reports and labels their studies.
 
     ``label_sets`` are ids of the vocabulary's label sets (``chexpert14``, ``nih14``, ``openi``, or a user's own);
-    ``vocabulary`` are YAML files that add findings and label sets. An instance serves one thread and streams: its memory
-    does not grow with the number of reports.
+    ``vocabulary`` are YAML files that add findings and label sets. An instance serves one thread and streams: its
+    memory does not grow with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))
@@ -72,7 +72,8 @@ class Labeler:
     def label_many(self, reports: Iterable[Report]) -> Iterator[LabeledReport]:
         """Yield the labels of each report in order, as they are ready.
 
-        A report that cannot be read gets status ``error`` with the kind of the fault; the reports after it are unaffected.
+        A report that cannot be read gets status ``error`` with the kind of the fault; the reports after it are
+        unaffected.
         """
         for report in reports:
             try:

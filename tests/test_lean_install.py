@@ -1,4 +1,4 @@
-"""The lean install, made as the Dockerfile makes it: in an environment of its own, without extras, used like a user does.
+"""The lean install, made as the Dockerfile makes it: an environment of its own, without extras, used as a user does.
 
 No container engine is needed: every step of the builder stage runs in a temporary folder that stands for the image's
 root, and the commands of the final stage run from there.
@@ -56,8 +56,8 @@ def image(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Carry out the builder stage and return the image."""
     builder, final = read_dockerfile(repository / "Dockerfile")
     image = Image(tmp_path_factory.mktemp("image"), builder, final)
-    for folder in ("tmp", "data", "opt", "bin"):
-        (image.root / folder).mkdir()
+    for name in ("tmp", "data", "opt", "bin"):
+        (image.root / name).mkdir()
     # The image's `python` is the interpreter below this one: an environment made from an environment would see it.
     shim = image.root / "bin" / "python"
     shim.write_text(f'#!/bin/sh\nexec "{getattr(sys, "_base_executable", sys.executable)}" "$@"\n', encoding="utf-8")
@@ -173,7 +173,8 @@ def test_image_copies_what_the_builder_made(image: Image) -> None:
 
 def test_image_runs_as_a_user_without_rights(image: Image) -> None:
     [user] = image.final.values("USER")
-    assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user.value), "a numeric id, so that Kubernetes can tell it is not root"
+    # A number, so that an orchestrator can tell that it is not root without reading the image's user table.
+    assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user.value)
     after = image.final.instructions[image.final.instructions.index(user) :]
     assert not [instruction for instruction in after if instruction.keyword in ("RUN", "COPY", "ADD")]
 

@@ -1,7 +1,7 @@
 """The vocabulary read from YAML, checked as a whole, and asked for what hangs together.
 
-The packaged files and a user's own (``--vocabulary``) have one form (`corpora.vocabulary.schema`). Whatever breaks a rule
-is an error that names file and entry; nothing of a vocabulary is used unless all of it is valid.
+The packaged files and a user's own (``--vocabulary``) have one form (`corpora.vocabulary.schema`). Whatever breaks a
+rule is an error that names file and entry; nothing of a vocabulary is used unless all of it is valid.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Draft:
                 if home is not None:
                     raise VocabularyInvalid(f"{name}: {kind} {entry.id!r} is already defined in {home}")
                 self.homes[kind, entry.id] = name
-                target[entry.id] = entry  # type: ignore[index]
+                target[entry.id] = entry
         self.attributes = Attributes(
             laterality=self.attributes.laterality + file.attributes.laterality,
             severity=self.attributes.severity + file.attributes.severity,
@@ -167,12 +167,14 @@ def _user_files(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
         except UnicodeDecodeError:
             raise VocabularyInvalid(f"{path.name}: a vocabulary file must be UTF-8 text") from None
         except OSError as error:
-            raise VocabularyInvalid(f"{path.name}: cannot be read ({error.strerror or type(error).__name__})") from error
+            raise VocabularyInvalid(
+                f"{path.name}: cannot be read ({error.strerror or type(error).__name__})"
+            ) from error
 
 
 def _parse(name: str, text: str) -> VocabularyFile:
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader, chosen above)
+        raw = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise VocabularyInvalid(f"{name}{line}: no valid YAML: {error.problem}") from None
@@ -194,14 +196,19 @@ def _first_problem(raw: Mapping[str, Any], error: ValidationError) -> str:
     entry: Any = raw
     path: list[str] = []
     for step in problem["loc"]:
-        entry = entry[step] if isinstance(entry, (dict, list)) and _has(entry, step) else None
+        entry = _step_into(entry, step)
         known = entry.get("id", entry.get("name")) if isinstance(entry, dict) else None
         path.append(repr(known) if isinstance(step, int) and known else str(step))
     return f"{' > '.join(path)}: {problem['msg']}"
 
 
-def _has(container: Any, step: Any) -> bool:
-    return step in container if isinstance(container, dict) else isinstance(step, int) and step < len(container)
+def _step_into(container: Any, step: int | str) -> Any:
+    """Return what a step of an error's location leads to, or ``None`` where there is nothing."""
+    if isinstance(container, dict):
+        return container.get(step)
+    if isinstance(container, list) and isinstance(step, int) and step < len(container):
+        return container[step]
+    return None
 
 
 def _check(draft: _Draft) -> None:
@@ -214,7 +221,7 @@ def _check(draft: _Draft) -> None:
 def _check_references(draft: _Draft) -> None:
     findings, anatomy = draft.findings, draft.anatomy
     for entry in findings.values():
-        used = [("parent", p, findings) for p in entry.parents]
+        used: list[tuple[str, str, Mapping[str, Any]]] = [("parent", p, findings) for p in entry.parents]
         used += [("anatomy", entry.anatomy, anatomy)] if entry.anatomy else []
         used += [("refine place", place, anatomy) for place in entry.refine]
         used += [("refine concept", concept, findings) for concept in entry.refine.values()]

@@ -1,9 +1,9 @@
 """The form of the vocabulary's YAML files. Unknown keys are refused.
 
 A file may hold any of the top-level keys of `VocabularyFile`; the packaged files split them by topic, a user's file
-(``--vocabulary``) usually adds ``findings`` and ``label_sets``. Phrases are written in lower case, singular and American
-spelling: the matcher folds case, plural, British spelling and hyphens on both sides (`models.text.words`). Ids are
-``snake_case`` and never change once released.
+(``--vocabulary``) usually adds ``findings`` and ``label_sets``. Phrases are written in lower case, singular and
+American spelling: the matcher folds case, plural, British spelling and hyphens on both sides (`models.text.words`).
+Ids are ``snake_case`` and never change once released.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Combination(_Strict):
 class FindingEntry(_Strict):
     """One concept. ``parents`` are ids of more general concepts (the hierarchy has several roots and no cycle).
 
-    ``synonyms`` are the phrases that name the concept wherever they stand; ``abbreviations`` are matched in their exact
-    case (``PTX``, ``CHF``), so that short words do not collide with ordinary ones; ``combinations`` name it in two parts.
-    ``normal`` are phrases that deny the concept by themselves ("heart size is normal" for cardiomegaly), for cases that
-    ``AnatomyEntry.normal_denies`` does not cover. ``refine`` maps an anatomy id to the concept that is meant when the
-    mention lies there: *mass* in the breast is a breast mass, *effusion* in the pericardium a pericardial effusion.
-    ``anatomy`` is the organ a mention lies in when the text names none. ``is_paired`` says that the plural without a side
-    means both ("pleural effusions"). ``cui`` only as PadChest's table gives it.
+    ``synonyms`` are the phrases that name the concept wherever they stand; ``abbreviations`` are matched in their
+    exact case (``PTX``, ``CHF``), so that short words do not collide with ordinary ones; ``combinations`` name it in
+    two parts. ``normal`` are phrases that deny the concept by themselves ("heart size is normal" for cardiomegaly),
+    for cases that ``AnatomyEntry.normal_denies`` does not cover. ``refine`` maps an anatomy id to the concept that is
+    meant when the mention lies there: *mass* in the breast is a breast mass, *effusion* in the pericardium a
+    pericardial effusion. ``anatomy`` is the organ a mention lies in when the text names none. ``is_paired`` says that
+    the plural without a side means both ("pleural effusions"). ``cui`` only as PadChest's table gives it.
     """
 
     id: Id
@@ -75,12 +75,12 @@ class AnatomyEntry(_Strict):
     """A place: organ, lobe, zone, bone. ``parents`` lead to the organ and the body region.
 
     ``laterality`` is set where the name itself has a side (right middle lobe, lingula). ``organ`` marks entries that
-    become `Finding.anatomy`; the others become `Finding.location`. ``normal_denies`` lists the concepts that a statement
-    of normality about this place denies: "the lungs are clear" denies lung opacity. ``chest`` says whether the place
-    belongs to a chest study; null where it says nothing of the study (bone, soft tissue).
-    ``intact_denies`` are denied by the word *intact* alone ("the bones are intact" denies a fracture).
-    ``is_paired`` says that the plural without a side means both sides ("the lung bases"), ``is_sideless`` that a side in
-    the name is none of the patient's ("right atrium").
+    become `Finding.anatomy`; the others become `Finding.location`. ``normal_denies`` lists the concepts that a
+    statement of normality about this place denies: "the lungs are clear" denies lung opacity. ``chest`` says whether
+    the place belongs to a chest study; null where it says nothing of the study (bone, soft tissue). ``intact_denies``
+    are denied by the word *intact* alone ("the bones are intact" denies a fracture). ``is_paired`` says that the
+    plural without a side means both sides ("the lung bases"), ``is_sideless`` that a side in the name is none of the
+    patient's ("right atrium").
     """
 
     id: Id

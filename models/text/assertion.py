@@ -1,8 +1,8 @@
 """What a sentence says of its mentions: present, absent, uncertain, or not observed at all.
 
 The idea is ConText's (Harkema et al. 2009, doi:10.1016/j.jbi.2009.05.002): cues with a direction and a scope. What is
-added: scopes follow the clause and the list ("no A, B or C" against "no A, small B"), a longer cue swallows a shorter one
-(pseudo-negation), resolution and persistence are kinds of their own, and bare alternatives hedge each other.
+added: scopes follow the clause and the list ("no A, B or C" against "no A, small B"), a longer cue swallows a shorter
+one (pseudo-negation), resolution and persistence are kinds of their own, and bare alternatives hedge each other.
 """
 
 from __future__ import annotations
@@ -29,15 +29,33 @@ _AFTER = frozenset(
     {"negation_after", "resolved_after", "hedge_after.modal", "hedge_after.probable", "hypothetical_after"}
 )
 _HEDGES = {"modal": Hedge.MODAL, "probable": Hedge.PROBABLE}
-_TWO_SIDED = frozenset({"likely", "most", "probably", "probable", "possible", "suspected", "questionable", "questioned", "?"})
+_TWO_SIDED = frozenset(
+    {"likely", "most", "probably", "probable", "possible", "suspected", "questionable", "questioned", "?"}
+)
 _NOT_REACH = 4  # words: "not" denies what follows at once ("not significantly enlarged"), not the rest of the sentence
 _ADJACENT_ONLY = frozenset({"absent", "negative", "none", "nil", "neg"})
 # A denial of these says less than a denial of the finding itself.
-_RESTRICTING = frozenset("new acute large focal significant other additional further recent displaced recurrent residual big massive moderate sizable lobar overt gross definite".split())
+_RESTRICTING = frozenset(
+    "new acute large focal significant other additional further recent displaced recurrent residual big "
+    "massive moderate sizable lobar overt gross definite".split()
+)
 
 
 # Words for what is seen rather than for what it is.
-_DESCRIPTIONS = frozenset({"opacity", "density", "shadow", "lucency", "abnormality", "marking", "opacification", "haziness", "airspace", "infiltrate"})
+_DESCRIPTIONS = frozenset(
+    {
+        "opacity",
+        "density",
+        "shadow",
+        "lucency",
+        "abnormality",
+        "marking",
+        "opacification",
+        "haziness",
+        "airspace",
+        "infiltrate",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -73,9 +91,17 @@ def assert_mentions(layers: Layers, clauses: list[int], mentions: list[Mention])
 
 
 def _is_inside_mention(cue: Match, mentions: list[Mention]) -> bool:
-    """Whether a cue is part of a finding's own name ("rule out" is no name, "possible" in none; "free" in "free air")."""
-    return any(m.start <= cue.start and cue.end <= m.end and m.start == m.anchor_start and m.end == m.anchor_end
-               and not m.is_pronoun for m in mentions)
+    """Whether a cue is part of a finding's own name ("rule out" is no name, "possible" in none; "free" in "free
+    air").
+    """
+    return any(
+        m.start <= cue.start
+        and cue.end <= m.end
+        and m.start == m.anchor_start
+        and m.end == m.anchor_end
+        and not m.is_pronoun
+        for m in mentions
+    )
 
 
 def _reach_forward(
@@ -87,9 +113,7 @@ def _reach_forward(
     return reached
 
 
-def _forward_limit(
-    layers: Layers, clauses: list[int], mentions: list[Mention], cues: list[Match], cue: Match
-) -> int:
+def _forward_limit(layers: Layers, clauses: list[int], mentions: list[Mention], cues: list[Match], cue: Match) -> int:
     """Return the word index at which the scope of a cue that looks forward ends."""
     words = layers.words.words
     kind = str(cue.value)
@@ -100,9 +124,7 @@ def _forward_limit(
         limit = min(limit, cue.end + _NOT_REACH)
     for i in range(cue.end, limit):
         if is_hypothetical:
-            if words[i] == ";" or words[i] in CONTRASTS or any(
-                c.value == "advice_end" and c.start == i for c in cues
-            ):
+            if words[i] == ";" or words[i] in CONTRASTS or any(c.value == "advice_end" and c.start == i for c in cues):
                 return i
             continue
         if clauses[i] != clauses[cue.end - 1]:
@@ -114,8 +136,12 @@ def _forward_limit(
                 return i
             if name in {"pseudo_negation", "hypothetical_before"}:
                 return i
-            if is_negation and name.startswith("hedge_before") and not words[i].startswith("suggest") and words[i] != "to" and (
-                _any_mention(mentions, cue.end, i) or words[i - 1] == ","
+            if (
+                is_negation
+                and name.startswith("hedge_before")
+                and not words[i].startswith("suggest")
+                and words[i] != "to"
+                and (_any_mention(mentions, cue.end, i) or words[i - 1] == ",")
             ):
                 return i
             if not is_negation and name in {"negation_before", "resolved_before"}:
@@ -124,7 +150,12 @@ def _forward_limit(
             if is_negation:
                 if _any_mention(mentions, cue.end, i) and _begins_affirmative(layers, i, clauses):
                     return i
-            elif words[i] in {",", "-"} and not _has_or_later(layers, i, clauses) and "differential" not in words[cue.start : cue.end] and "include" not in words[cue.start : cue.end] :
+            elif (
+                words[i] in {",", "-"}
+                and not _has_or_later(layers, i, clauses)
+                and "differential" not in words[cue.start : cue.end]
+                and "include" not in words[cue.start : cue.end]
+            ):
                 if _any_mention(mentions, cue.end, i):
                     return i
             elif _any_mention(mentions, cue.end, i) and _begins_affirmative(layers, i, clauses):
@@ -135,8 +166,10 @@ def _forward_limit(
 def _is_answer(layers: Layers, cue: Match) -> bool:
     """Whether a "no" answers what stands before it, as in a table: "Pneumothorax | No"."""
     words = layers.words.words
-    return cue.start > 0 and words[cue.start - 1] in {":", "|", "-", "=", "?"} and all(
-        not word.isalnum() for word in words[cue.end :]
+    return (
+        cue.start > 0
+        and words[cue.start - 1] in {":", "|", "-", "=", "?"}
+        and all(not word.isalnum() for word in words[cue.end :])
     )
 
 
@@ -175,15 +208,18 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
         for i, m in enumerate(mentions)
         if m.anchor_end <= cue.start and clauses[m.anchor_start] == clause and not m.is_denial
     ]
-    # Both parts of a combination may straddle the cue ("heart is not seen to be enlarged"): those belong to `before` cues.
+    # Both parts of a combination may straddle the cue ("heart is not seen to be enlarged"): those belong to `before`
+    # cues.
     if not before:
         return []
     kind = str(cue.value)
     text = words[cue.start : cue.end]
     # A word that looks both ways belongs to what follows it, if anything does.
-    if kind.startswith("hedge_after") and text[-1] in _TWO_SIDED and "," in words[before[-1][1].anchor_end : cue.start]:
-        if cue.end < len(words) and words[cue.end].isalnum():
-            return []  # "pleural thickening, likely chronic"
+    is_set_off = (
+        "," in words[before[-1][1].anchor_end : cue.start] and cue.end < len(words) and words[cue.end].isalnum()
+    )
+    if kind.startswith("hedge_after") and text[-1] in _TWO_SIDED and is_set_off:
+        return []  # "pleural thickening, likely chronic"
     if "?" in text and "(" in words[before[-1][1].anchor_end : cue.start]:
         return []  # "plaques (asbestos related?)"
     if (kind.startswith("hedge_after") and set(text) <= _TWO_SIDED) or (kind == "resolved_after" and len(text) == 1):
@@ -191,12 +227,20 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
         if follows and not any(w in {",", ";"} for w in words[cue.end : follows[0].anchor_start]):
             return []
     between = words[before[-1][1].anchor_end : cue.start]
-    if len(text) == 1 and text[0] in _ADJACENT_ONLY and any(w not in {":", "-", "|", "is", "are", "="} for w in between):
+    if (
+        len(text) == 1
+        and text[0] in _ADJACENT_ONLY
+        and any(w not in {":", "-", "|", "is", "are", "="} for w in between)
+    ):
         return []
-    if any(
-        c.value in {"verb", "terminator"} and c.start >= before[-1][1].anchor_end and c.end <= cue.start
-        for c in layers.cues
-    ) and kind != "resolved_after" and not kind.startswith("negation"):
+    if (
+        any(
+            c.value in {"verb", "terminator"} and c.start >= before[-1][1].anchor_end and c.end <= cue.start
+            for c in layers.cues
+        )
+        and kind != "resolved_after"
+        and not kind.startswith("negation")
+    ):
         return []
     reached = [before[-1][0]]
     has_conjunction = False
@@ -205,8 +249,10 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
         has_conjunction |= any(w in {"and", "or", "&", "/"} for w in gap)
         if "," in gap and not has_conjunction:
             break
-        if any(c.value in {"verb", "persists", "negation_before"} and mention.anchor_end <= c.start < nearer.anchor_start
-               for c in layers.cues):
+        if any(
+            c.value in {"verb", "persists", "negation_before"} and mention.anchor_end <= c.start < nearer.anchor_start
+            for c in layers.cues
+        ):
             break
         reached.append(i)
     return reached
@@ -214,7 +260,9 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
 
 def _is_restricted(layers: Layers, cue: Match, mention: Mention) -> bool:
     words = layers.words.words
-    return any(word in _RESTRICTING for word in (*words[cue.start : cue.end], *words[cue.end : mention.anchor_start])[-6:])
+    return any(
+        word in _RESTRICTING for word in (*words[cue.start : cue.end], *words[cue.end : mention.anchor_start])[-6:]
+    )
 
 
 def _decide(layers: Layers, clauses: list[int], cues: list[Match], mention: Mention, kinds: set[str]) -> None:
@@ -250,7 +298,9 @@ def _decide(layers: Layers, clauses: list[int], cues: list[Match], mention: Ment
 
 
 def _decide_plain(layers: Layers, mention: Mention) -> None:
-    """A plain mention is positive, unless its own words are a hedge: "borderline enlarged", "upper limits of normal"."""
+    """A plain mention is positive, unless its own words are a hedge: "borderline enlarged", "upper limits of
+    normal".
+    """
     words = layers.words.words
     said = words[max(mention.start - 2, 0) : mention.end]
     if "borderline" in said:
@@ -284,7 +334,11 @@ def _hedge_alternatives(layers: Layers, clauses: list[int], mentions: list[Menti
     for connector in connectors:
         clause = clauses[connector.start]
         right = next(
-            (i for i, m in enumerate(mentions) if m.anchor_start >= connector.end and clauses[m.anchor_start] == clause),
+            (
+                i
+                for i, m in enumerate(mentions)
+                if m.anchor_start >= connector.end and clauses[m.anchor_start] == clause
+            ),
             None,
         )
         if right is None:
@@ -320,7 +374,12 @@ def _hedge_against_other(layers: Layers, clauses: list[int], mentions: list[Ment
     """Make "nodule or vessel" uncertain: the alternative need not be a finding to put the finding in doubt."""
     left = next((m for m in mentions if m.end == connector.start), None)
     words = layers.words.words
-    if left is None or connector.end >= len(words) or not words[connector.end].isalpha() or words[connector.start] == "/":
+    if (
+        left is None
+        or connector.end >= len(words)
+        or not words[connector.end].isalpha()
+        or words[connector.start] == "/"
+    ):
         return
     attributes = (*layers.laterality, *layers.severity, *layers.temporality, *layers.anatomy)
     if any(m.start == connector.end for m in attributes) or clauses[left.anchor_start] != clauses[connector.start]:

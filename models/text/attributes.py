@@ -1,12 +1,13 @@
 """Side, place, degree, change and size: which words of a sentence describe which mention.
 
-An attribute that follows a preposition describes the finding before it ("opacity in the left base"); any other describes
-the finding after it ("small left effusion") or, behind a verb, the one before ("the effusion is small"). Members of a
-list share what stands before the first of them.
+An attribute that follows a preposition describes the finding before it ("opacity in the left base"); any other
+describes the finding after it ("small left effusion") or, behind a verb, the one before ("the effusion is small").
+Members of a list share what stands before the first of them.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterator
 
@@ -17,16 +18,14 @@ from models.text.mentions import Mention
 
 _FIELDS = ("laterality", "severity", "temporality", "anatomy")
 _SIZE = re.compile(
-    r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:(mm|cm)\s*)?(?:(?:x|by|×)\s*(\d+(?:\.\d+)?)\s*(?:(mm|cm)\s*)?)?"  # noqa: RUF001
-    r"(?:(?:x|by|×)\s*(\d+(?:\.\d+)?)\s*)?-?\s*(mm|cm|millimeters?|centimeters?|millimetres?|centimetres?)\b",  # noqa: RUF001
+    r"(?<![\d.])(\d+(?:\.\d+)?)\s*(?:(mm|cm)\s*)?(?:(?:x|by|×)\s*(\d+(?:\.\d+)?)\s*(?:(mm|cm)\s*)?)?"
+    r"(?:(?:x|by|×)\s*(\d+(?:\.\d+)?)\s*)?-?\s*(mm|cm|millimeters?|centimeters?|millimetres?|centimetres?)\b",
     re.IGNORECASE,
 )
 _REACH = 12  # words between a finding and its size
 
 
-def attach_attributes(
-    layers: Layers, clauses: list[int], mentions: list[Mention], pulmonary: Collection[str]
-) -> None:
+def attach_attributes(layers: Layers, clauses: list[int], mentions: list[Mention], pulmonary: Collection[str]) -> None:
     """Give every mention the attributes that describe it; ``pulmonary`` are the concepts of lung and pleura."""
     hosts = [m for m in mentions if not m.is_denial]
     if not hosts:
@@ -82,7 +81,29 @@ def _follows_preposition(layers: Layers, match: Match) -> bool:
     return False
 
 
-_FILLERS = frozenset({"the", "and", "or", ",", "a", "an", "both", "greater", "than", "more", "xxxx", "mid", "region", "aspect", "portion", "lateral", "medial", "anterior", "posterior"})
+_FILLERS = frozenset(
+    {
+        "the",
+        "and",
+        "or",
+        ",",
+        "a",
+        "an",
+        "both",
+        "greater",
+        "than",
+        "more",
+        "xxxx",
+        "mid",
+        "region",
+        "aspect",
+        "portion",
+        "lateral",
+        "medial",
+        "anterior",
+        "posterior",
+    }
+)
 
 
 def _covered(layers: Layers) -> set[int]:
@@ -91,7 +112,12 @@ def _covered(layers: Layers) -> set[int]:
 
 def _leads_to(layers: Layers, match: Match, mention: Mention) -> bool:
     """Whether an attribute is a premodifier: nothing but describing words up to the mention."""
-    if _has_cue(layers, match.end, mention.start, {"verb", "persists", "preposition", "terminator", "existential", "negation_before"}):
+    if _has_cue(
+        layers,
+        match.end,
+        mention.start,
+        {"verb", "persists", "preposition", "terminator", "existential", "negation_before"},
+    ):
         return False
     return not any(w in {",", ";"} for w in layers.words.words[match.end : mention.start])
 
@@ -112,8 +138,10 @@ def _joined_before(layers: Layers, before: list[Mention]) -> Iterator[Mention]:
 
 
 def _share_in_lists(layers: Layers, clauses: list[int], mentions: list[Mention]) -> None:
-    """Let members of a list inherit side and place from the member before ("left basilar atelectasis or infiltrate")."""
-    for earlier, later in zip(mentions, mentions[1:], strict=False):
+    """Let members of a list inherit side and place from the member before ("left basilar atelectasis or
+    infiltrate").
+    """
+    for earlier, later in itertools.pairwise(mentions):
         if clauses[earlier.anchor_start] != clauses[later.anchor_start]:
             continue
         gap = layers.words.words[earlier.end : later.start]
@@ -144,7 +172,7 @@ def _inherit_from_sign(layers: Layers, mentions: list[Mention], pulmonary: Colle
     """
     words = layers.words.words
     near = [m for m in mentions if m.concept_id in pulmonary]
-    for source, target in zip(near, near[1:], strict=False):
+    for source, target in itertools.pairwise(near):
         if target.is_placed and not source.is_placed and _is_joined(layers, source, target):
             _copy_place(target, source)
         if target.is_placed or not source.is_placed:

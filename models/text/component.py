@@ -25,9 +25,9 @@ _COLOURS = {"positive": "#f4a6a6", "negative": "#a8d5a2", "uncertain": "#f6d58f"
 class RadlabelComponent:
     """Adds the findings of a report to its document.
 
-    ``doc.spans["radlabel"]`` holds one span a finding, labelled ``<assertion>:<concept id>`` and carrying the whole record
-    as ``span._.finding``; ``doc._.study_labels`` maps label set and label to the study's value, ``doc._.report_status``
-    is ok, no_text or not_applicable.
+    ``doc.spans["radlabel"]`` holds one span a finding, labelled ``<assertion>:<concept id>`` and carrying the whole
+    record as ``span._.finding``; ``doc._.study_labels`` maps label set and label to the study's value,
+    ``doc._.report_status`` is ok, no_text or not_applicable.
     """
 
     def __init__(self, label_sets: Sequence[str], vocabulary: Sequence[str]) -> None:
@@ -74,7 +74,9 @@ def render_findings(doc: Doc, *, page: bool = False) -> str:
     shown: list[dict[str, Any]] = []
     for span in doc.spans.get(SPANS_KEY, ()):
         finding: Finding = span._.finding
-        shown.append({"start": finding.start, "end": finding.end, "label": f"{finding.assertion.value} {finding.concept_name}"})
+        shown.append(
+            {"start": finding.start, "end": finding.end, "label": f"{finding.assertion.value} {finding.concept_name}"}
+        )
     labels = {entry["label"] for entry in shown}
     colours = {label: _COLOURS[label.partition(" ")[0]] for label in labels}
     ends: list[dict[str, Any]] = []
@@ -85,7 +87,11 @@ def render_findings(doc: Doc, *, page: bool = False) -> str:
             ends.append(entry)
             last = entry["end"]
     html = displacy.render(
-        {"text": doc.text, "ents": ends, "title": None}, style="ent", manual=True, page=page, jupyter=False,
+        {"text": doc.text, "ents": ends, "title": None},
+        style="ent",
+        manual=True,
+        page=page,
+        jupyter=False,
         options={"colors": colours},
     )
     return str(html)

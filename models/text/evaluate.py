@@ -42,7 +42,9 @@ def evaluate_codes(
 ) -> MultilabelReport:
     """Return the scores of labelled reports against their human codes, on exactly the reports in ``codes``."""
     names = [
-        label.name for label in label_set.labels if label.mesh and label.name not in UNSCORED.get(label_set.id, frozenset())
+        label.name
+        for label in label_set.labels
+        if label.mesh and label.name not in UNSCORED.get(label_set.id, frozenset())
     ]
     gold = {report_id: labels_from_codes(of_report, label_set) for report_id, of_report in codes.items()}
     return score_multilabel(gold, positives(labeled, label_set.id), names, n_bootstrap=n_bootstrap, seed=seed)
@@ -75,7 +77,9 @@ class AttributeReport:
 def evaluate_attributes(
     codes: Mapping[str, Sequence[str]], labeled: Iterable[LabeledReport], label_set: LabelSet
 ) -> AttributeReport:
-    """Return how well sides and places agree with the qualifiers of the codes (``corpora/data/mesh_qualifiers.yaml``)."""
+    """Return how well sides and places agree with the qualifiers of the codes
+    (``corpora/data/mesh_qualifiers.yaml``).
+    """
     mapping = load_qualifiers()
     sides = right_sides = sides_coded = places = places_coded = tp = fp = fn = 0
     for report in labeled:
@@ -129,8 +133,8 @@ def _places(findings: Iterable[Finding]) -> Iterable[str]:
 class CategoryScore:
     """The semantics table, one category or all of it.
 
-    A cell is one label of a case (or a concept that the case names) where gold or reading is not null. A case is right if
-    all of its cells and its status are. Attributes are those that the case expects of a mention.
+    A cell is one label of a case (or a concept that the case names) where gold or reading is not null. A case is
+    right if all of its cells and its status are. Attributes are those that the case expects of a mention.
     """
 
     category: str
@@ -224,9 +228,13 @@ def _checks(wanted: ExpectedFinding, finding: Finding | None) -> list[bool]:
             checks.append(finding is not None and getattr(finding, name) == value)
     if wanted.location:
         places = {_PLACE_NAMES.get(place, place) for place in wanted.location}
-        checks.append(finding is not None and places <= {*finding.location, *((finding.anatomy,) if finding.anatomy else ())})
+        checks.append(
+            finding is not None and places <= {*finding.location, *((finding.anatomy,) if finding.anatomy else ())}
+        )
     if wanted.size_mm:
         checks.append(
-            finding is not None and finding.measurement is not None and finding.measurement.size_mm == tuple(wanted.size_mm)
+            finding is not None
+            and finding.measurement is not None
+            and finding.measurement.size_mm == tuple(wanted.size_mm)
         )
     return checks

@@ -20,7 +20,9 @@ class TextKind(Enum):
 
 
 _CHEST_PART = re.compile(r"chest|thora|lung|rib|heart", re.IGNORECASE)
-_REPORT_SECTIONS = frozenset({SectionKind.FINDINGS, SectionKind.IMPRESSION, SectionKind.TECHNIQUE, SectionKind.COMPARISON})
+_REPORT_SECTIONS = frozenset(
+    {SectionKind.FINDINGS, SectionKind.IMPRESSION, SectionKind.TECHNIQUE, SectionKind.COMPARISON}
+)
 # Shares of words, set on invented texts: a report of a few words has hardly any word that is not the field's.
 _MIN_SIGNAL = 0.04
 _SHORT_TEXT = 20
@@ -28,7 +30,9 @@ _LETTER_SHARE = 0.05
 
 
 def judge_text(report: Report, readings: Sequence[SentenceReading], spans: Sequence[SentenceSpan]) -> TextKind:
-    """Return the kind of a text from the words of its sentences, its headings, and what its source says of the study."""
+    """Return the kind of a text from the words of its sentences, its headings, and what its source says of the
+    study.
+    """
     signals = sum(r.chest + r.elsewhere + r.report_words for r in readings)
     n_words = max(sum(r.n_words for r in readings), 1)
     other_words = sum(r.other_words for r in readings)
@@ -42,7 +46,12 @@ def judge_text(report: Report, readings: Sequence[SentenceReading], spans: Seque
             return TextKind.OTHER
         if headings < 2 and signals / n_words < _MIN_SIGNAL:
             return TextKind.OTHER
-        if headings < 2 and other_words >= 2 and other_words / n_words > _LETTER_SHARE * 0.4 and other_words * 2.5 > signals:
+        if (
+            headings < 2
+            and other_words >= 2
+            and other_words / n_words > _LETTER_SHARE * 0.4
+            and other_words * 2.5 > signals
+        ):
             return TextKind.OTHER
     return TextKind.CHEST if _is_chest(report, readings) else TextKind.OTHER_STUDY
 

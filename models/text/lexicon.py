@@ -192,7 +192,11 @@ class Lexicon:
 
 
 # Abbreviations that are also words: only their capitals count.
-_ORDINARY_WORDS = frozenset(fold_words("tips tip aids aid pad pads arm arms has was as is it or an at in on no us map lad pop cap mac dish asd bit"))
+_ORDINARY_WORDS = frozenset(
+    fold_words(
+        "tips tip aids aid pad pads arm arms has was as is it or an at in on no us map lad pop cap mac dish asd bit"
+    )
+)
 
 
 def _span(match: Match) -> tuple[int, int]:

@@ -49,8 +49,10 @@ def collect_mentions(lexicon: Lexicon, layers: Layers) -> list[Mention]:
         if any(_overlap((candidate.start, candidate.end), (m.start, m.end)) and m.is_denial for m in mentions):
             continue
         # The same words never name a concept twice, and a name inside the combination already says it.
-        if any(m.concept_id == candidate.concept_id and _overlap((m.start, m.end), (candidate.start, candidate.end))
-               for m in mentions):
+        if any(
+            m.concept_id == candidate.concept_id and _overlap((m.start, m.end), (candidate.start, candidate.end))
+            for m in mentions
+        ):
             continue
         mentions.append(candidate)
     return sorted(mentions, key=lambda m: (m.anchor_start, m.anchor_end))
@@ -114,9 +116,10 @@ def _is_blocked(layers: Layers, head: Match, modifier: Match) -> bool:
     if any(word in _BLOCKING_MARKS for word in words):
         return True
     for cue in layers.cues:
-        if start <= cue.start and cue.end <= end and cue.value in _BLOCKING_CUES:
-            if layers.words.words[cue.end - 1] not in {"not", "longer"}:  # "the heart is no longer enlarged"
-                return True
+        is_between = start <= cue.start and cue.end <= end
+        is_denial = layers.words.words[cue.end - 1] in {"not", "longer"}  # "the heart is no longer enlarged"
+        if is_between and cue.value in _BLOCKING_CUES and not is_denial:
+            return True
     after = head.end if head.start > modifier.start else modifier.end
     following = [m for m in layers.anatomy if after <= m.start]
     if any(m.start == head.end for m in layers.anatomy):
@@ -126,7 +129,8 @@ def _is_blocked(layers: Layers, head: Match, modifier: Match) -> bool:
     others = [m for m in layers.anatomy if start <= m.start and m.end <= end]
     if not others:
         return False
-    # Another place in between takes the modifier, unless the two places are joined: "heart and mediastinum are enlarged".
+    # Another place in between takes the modifier, unless the two places are joined: "heart and mediastinum are
+    # enlarged".
     return not any(cue.value == "conjunction" and start <= cue.start and cue.end <= end for cue in layers.cues)
 
 

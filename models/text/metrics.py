@@ -1,4 +1,9 @@
-"""Precision, recall and F1 with bootstrap intervals, for labels that a study may have several of."""
+"""Precision, recall and F1 with bootstrap intervals, for labels that a study may have several of.
+
+Reports are what is drawn again, since the labels of one report depend on each other. Everything goes by report id and
+label name: neither the order of reports nor that of labels changes a number. A ratio without a denominator is ``None``,
+which is not 0: a label that was never predicted has no precision.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.bool_]
-MIN_POSITIVES = 5  # macro averages leave out labels with fewer: their F1 says more about one report than about the reader
+Counts = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+MIN_POSITIVES = (
+    5  # macro averages leave out labels with fewer: their F1 says more about one report than about the reader
+)
+_BATCH = 100  # resamples at a time: the weights of a hundred thousand reports then stay below 100 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """Counts and ratios of one label or of all; a ratio without a denominator is ``None``.
 
-    ``f1_low`` and ``f1_high`` are the 2.5th and 97.5th percentile of F1 over bootstrap samples of the reports.
+    ``low`` and ``high`` are the 2.5th and 97.5th percentile of a ratio over bootstrap samples of the reports.
     """
 
     name: str
@@ -27,6 +37,10 @@ class Score:
     precision: float | None
     recall: float | None
     f1: float | None
+    precision_low: float | None = None
+    precision_high: float | None = None
+    recall_low: float | None = None
+    recall_high: float | None = None
     f1_low: float | None = None
     f1_high: float | None = None
 
@@ -38,7 +52,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class MultilabelReport:
-    """The scores of a reader on a set of reports."""
+    """The scores of a reader on a set of reports. Labels in ``apart`` are scored and count in no average."""
 
     labels: tuple[Score, ...]
     micro: Score
@@ -48,6 +62,7 @@ class MultilabelReport:
     n_reports: int
     n_bootstrap: int
     seed: int
+    apart: tuple[Score, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -59,6 +74,7 @@ def score_multilabel(
     predicted: Mapping[str, Collection[str]],
     labels: Sequence[str],
     *,
+    apart: Sequence[str] = (),
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> MultilabelReport:
@@ -66,38 +82,45 @@ def score_multilabel(
 
     Both map report id to the labels it has; a report missing from ``predicted`` has none. Macro F1 averages the labels
     with at least `MIN_POSITIVES` gold positives. Intervals: percentile bootstrap over reports (Efron 1979).
+
+    >>> gold = {"a": {"Edema"}, "b": {"Edema"}, "c": set()}
+    >>> report = score_multilabel(gold, {"a": {"Edema"}, "c": {"Edema"}}, ["Edema"])
+    >>> report.micro.precision, report.micro.recall, report.micro.f1
+    (0.5, 0.5, 0.5)
     """
-    ids = sorted(gold)
-    truth = _matrix(gold, ids, labels)
-    guess = _matrix(predicted, ids, labels)
-    counts = np.stack([truth & guess, ~truth & guess, truth & ~guess]).astype(np.int64)  # (tp/fp/fn, reports, labels)
-    samples = _bootstrap_counts(counts, n_bootstrap, seed)  # (samples, tp/fp/fn, labels)
+    ids = sorted(gold)  # what is drawn depends on the order of reports, which must not matter
+    names = [*labels, *apart]
+    counts = _counts(_matrix(gold, ids, names), _matrix(predicted, ids, names))
+    samples = bootstrap_counts(counts, n_bootstrap, seed)  # (samples, tp/fp/fn, labels)
     total = counts.sum(axis=1)
-    per_label = tuple(_score(name, total[:, i], samples[:, :, i]) for i, name in enumerate(labels))
-    enough = truth.sum(axis=0) >= MIN_POSITIVES
-    macro = _f1(total[:, enough]) if enough.any() else np.array([])
-    macro_samples = np.nanmean(_f1(samples[:, :, enough].transpose(1, 0, 2)), axis=1) if enough.any() else np.array([])
-    low, high = _interval(macro_samples)
+    scores = tuple(score_counts(name, total[:, i], samples[:, :, i]) for i, name in enumerate(names))
+    total, samples = total[:, : len(labels)], samples[:, :, : len(labels)]
+    enough = total[0] + total[2] >= MIN_POSITIVES
+    low, high = interval(_mean(_f1(samples[:, :, enough].transpose(1, 0, 2))))
     return MultilabelReport(
-        labels=per_label,
-        micro=_score("micro", total.sum(axis=1), samples.sum(axis=2)),
-        macro_f1=float(np.nanmean(macro)) if macro.size else None,
+        labels=scores[: len(labels)],
+        micro=score_counts("micro", total.sum(axis=1), samples.sum(axis=2)),
+        macro_f1=_known(_mean(_f1(total[:, enough]))),
         macro_f1_low=low,
         macro_f1_high=high,
         n_reports=len(ids),
         n_bootstrap=n_bootstrap,
         seed=seed,
+        apart=scores[len(labels) :],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The difference in micro F1 of two readers on the same reports (second minus first), with a paired bootstrap."""
+    """The difference in micro F1 of two readers on the same reports (second minus first), with a paired bootstrap.
 
-    difference: float
-    low: float
-    high: float
-    p_value: float  # two-sided: how often the sign of the difference turns
+    All is ``None`` where one of them has no F1.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None  # two-sided: how often the sign of the difference turns
 
 
 def compare_micro_f1(
@@ -112,45 +135,50 @@ def compare_micro_f1(
     """Return how much better ``second`` is than ``first``, by resampling reports for both alike."""
     ids = sorted(gold)
     truth = _matrix(gold, ids, labels)
-    differences = []
-    for guesses in (_matrix(first, ids, labels), _matrix(second, ids, labels)):
-        counts = np.stack([truth & guesses, ~truth & guesses, truth & ~guesses]).astype(np.int64)
-        samples = _bootstrap_counts(counts, n_bootstrap, seed).sum(axis=2)
-        differences.append((_f1(counts.sum(axis=(1, 2))), _f1(samples.T)))
-    (point_first, samples_first), (point_second, samples_second) = differences
-    drawn = samples_second - samples_first
-    low, high = _interval(drawn)
-    share = min(float(np.mean(drawn <= 0)), float(np.mean(drawn >= 0)))
-    return Comparison(float(point_second - point_first), low or 0.0, high or 0.0, min(1.0, 2 * share))
+    points: list[Values] = []
+    drawn: list[Values] = []
+    for guess in (_matrix(first, ids, labels), _matrix(second, ids, labels)):
+        counts = _counts(truth, guess)
+        points.append(_f1(counts.sum(axis=(1, 2))))
+        drawn.append(_f1(bootstrap_counts(counts, n_bootstrap, seed).sum(axis=2).T))  # the seed draws the same reports
+    differences = drawn[1] - drawn[0]
+    known = differences[~np.isnan(differences)]
+    difference = _known(points[1] - points[0])
+    if difference is None or not known.size:
+        return Comparison(difference, None, None, None)
+    # One is added to both counts: no number of samples shows a probability of 0 (Davison and Hinkley 1997, 4.2).
+    turned = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    return Comparison(difference, *interval(known), p_value=min(1.0, 2 * (turned + 1) / (known.size + 1)))
 
 
-def _matrix(assigned: Mapping[str, Collection[str]], ids: Sequence[str], labels: Sequence[str]) -> Matrix:
-    return np.array([[label in assigned.get(i, ()) for label in labels] for i in ids], dtype=bool).reshape(
-        len(ids), len(labels)
-    )
+def bootstrap_counts(counts: Counts, n_bootstrap: int, seed: int) -> Counts:
+    """Return the sums over reports of ``n_bootstrap`` resamples of them.
 
-
-def _bootstrap_counts(counts: npt.NDArray[np.int64], n_bootstrap: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the counts of ``n_bootstrap`` resamples: (samples, tp/fp/fn, labels)."""
-    n_reports = counts.shape[1]
-    if not n_reports:
-        return np.zeros((n_bootstrap, 3, counts.shape[2]), dtype=np.int64)
+    ``counts`` has the shape (kinds, reports, columns), the result (samples, kinds, columns). Without reports all is 0.
+    """
+    kinds, reports, columns = counts.shape
+    flat = counts.transpose(1, 0, 2).reshape(reports, kinds * columns)
     generator = np.random.default_rng(seed)
-    # A resample is how often each report is drawn: counts times weights is the resampled total.
-    weights = generator.multinomial(n_reports, np.full(n_reports, 1 / n_reports), size=n_bootstrap)
-    return np.einsum("sr,krl->skl", weights, counts)
+    sums = np.zeros((n_bootstrap, kinds * columns), dtype=np.int64)
+    if reports:
+        share = np.full(reports, 1 / reports)
+        for start in range(0, n_bootstrap, _BATCH):
+            # A resample is how often each report is drawn: counts times weights is the resampled total.
+            weights = generator.multinomial(reports, share, size=min(_BATCH, n_bootstrap - start))
+            sums[start : start + _BATCH] = weights @ flat
+    return sums.reshape(n_bootstrap, kinds, columns)
 
 
-def _f1(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return F1 along the first axis (tp, fp, fn); NaN without positives on either side."""
-    tp, fp, fn = counts.astype(np.float64)
-    denominator = 2 * tp + fp + fn
-    return np.divide(2 * tp, denominator, out=np.full_like(denominator, np.nan), where=denominator > 0)
+def score_counts(name: str, total: Counts, samples: Counts) -> Score:
+    """Return the score of true positives, false positives and false negatives.
 
-
-def _score(name: str, total: npt.NDArray[np.int64], samples: npt.NDArray[np.int64]) -> Score:
+    ``total`` has the shape (3,), ``samples``, the same of each resample, the shape (samples, 3).
+    """
     tp, fp, fn = (int(n) for n in total)
-    low, high = _interval(_f1(samples.T))
+    drawn_tp, drawn_fp, drawn_fn = samples.T
+    precision_low, precision_high = interval(divide(drawn_tp, drawn_tp + drawn_fp))
+    recall_low, recall_high = interval(divide(drawn_tp, drawn_tp + drawn_fn))
+    f1_low, f1_high = interval(_f1(samples.T))
     return Score(
         name=name,
         true_positives=tp,
@@ -159,17 +187,54 @@ def _score(name: str, total: npt.NDArray[np.int64], samples: npt.NDArray[np.int6
         precision=_ratio(tp, tp + fp),
         recall=_ratio(tp, tp + fn),
         f1=_ratio(2 * tp, 2 * tp + fp + fn),
-        f1_low=low,
-        f1_high=high,
+        precision_low=precision_low,
+        precision_high=precision_high,
+        recall_low=recall_low,
+        recall_high=recall_high,
+        f1_low=f1_low,
+        f1_high=f1_high,
     )
+
+
+def interval(values: Values) -> tuple[float | None, float | None]:
+    """Return the bounds that hold 95 % of the values that are known; ``None`` if none is."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None, None
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def divide(part: Counts, whole: Counts) -> Values:
+    """Return the ratios; NaN where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+
+
+def _matrix(assigned: Mapping[str, Collection[str]], ids: Sequence[str], labels: Sequence[str]) -> Matrix:
+    cells = [[label in assigned.get(i, ()) for label in labels] for i in ids]
+    return np.array(cells, dtype=bool).reshape(len(ids), len(labels))
+
+
+def _counts(truth: Matrix, guess: Matrix) -> Counts:
+    """Return true positives, false positives and false negatives: (3, reports, labels)."""
+    return np.stack([truth & guess, ~truth & guess, truth & ~guess]).astype(np.int64)
+
+
+def _f1(counts: Counts) -> Values:
+    """Return F1 along the first axis (tp, fp, fn); NaN without positives on either side."""
+    tp, fp, fn = counts
+    return divide(2 * tp, 2 * tp + fp + fn)
+
+
+def _mean(values: Values) -> Values:
+    """Return the mean along the last axis of what is known there; NaN where nothing is."""
+    known = ~np.isnan(values)
+    return divide(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float | None, float | None]:
-    known = values[~np.isnan(values)] if values.size else values
-    if not known.size:
-        return None, None
-    return float(np.percentile(known, 2.5)), float(np.percentile(known, 97.5))
+def _known(value: Values) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,10 +1,10 @@
 """Phrase patterns and the automaton that finds thousands of them in one pass over a sentence's tokens.
 
-A pattern is a phrase with alternatives ``(a|b)`` and options ``[a]``, nested as needed. The cue patterns stand for about
-180,000 phrases: listed one by one (as a phrase matcher wants them) they would take seconds to load, and a token matcher
-that tries every pattern at every token is slower than the rest of the reading. So the patterns become one
-non-deterministic automaton over folded words, whose deterministic states are made when first needed (Thompson 1968; the
-lazy form as in Cox, "Regular Expression Matching Can Be Simple And Fast", 2007).
+A pattern is a phrase with alternatives ``(a|b)`` and options ``[a]``, nested as needed. The cue patterns stand for
+about 180,000 phrases: listed one by one (as a phrase matcher wants them) they would take seconds to load, and a token
+matcher that tries every pattern at every token is slower than the rest of the reading. So the patterns become one
+non-deterministic automaton over folded words, whose deterministic states are made when first needed (Thompson 1968;
+the lazy form as in Cox, "Regular Expression Matching Can Be Simple And Fast", 2007).
 """
 
 from __future__ import annotations
@@ -161,16 +161,13 @@ class PhraseAutomaton(Generic[Payload]):
         if self._start is None:
             self._start = self._state({0})
         for start in range(len(words)):
-            state: _State[Payload] | None = self._start
+            state = self._start
             for position in range(start, len(words)):
-                assert state is not None
                 word = words[position]
-                try:
-                    state = state.moves[word]
-                except KeyError:
-                    state = self._move(state, word)
-                if state is None:
+                following = state.moves[word] if word in state.moves else self._move(state, word)
+                if following is None:
                     break
+                state = following
                 for payload in state.payloads:
                     yield payload, start, position + 1
 

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
+
+import yaml
 
 from corpora.reports import Report, Section, SectionKind
 
-# The names radiologists give their sections, by what they mean. Matched without case, with or without a colon.
-_NAMES: dict[SectionKind, tuple[str, ...]] = {
-    SectionKind.INDICATION: (
-        "indication", "indications", "clinical indication", "clinical indications", "reason for exam",
-        "reason for examination", "reason for study", "reason for the exam", "reason", "history", "clinical history",
-        "clinical information", "clinical data", "clinical details", "clinical statement", "clinical background",
-        "medical condition", "presenting complaint", "brief history", "patient history", "hx", "ind", "clinical question",
-        "question", "symptoms", "relevant history", "past medical history", "pmh", "admitting diagnosis", "diagnosis codes",
-        "reason for visit", "exam indication", "clinical", "complaint",
-    ),
-    SectionKind.TECHNIQUE: (
-        "technique", "procedure", "examination", "exam", "study", "protocol", "views", "method", "contrast",
-        "exam type", "procedure comments", "type of exam", "exam description", "study type", "radiation dose", "dose",
-        "techniques", "imaging technique", "examinations", "exams", "exam name", "study description", "test",
-        "modality", "date of exam", "exam date", "date", "ordering physician", "accession", "patient", "name", "mrn", "dob",
-        "views obtained", "number of views", "scan", "medication", "projection",
-    ),
-    SectionKind.COMPARISON: ("comparison", "comparisons", "compared to", "prior study", "prior studies", "previous studies", "comparison studies", "comparison exam", "priors"),
-    SectionKind.FINDINGS: (
-        "findings", "finding", "report", "description", "observations", "observation", "body", "results", "result",
-        "discussion", "radiographic findings", "ct findings", "imaging findings", "chest findings", "findings and impression",
-        "narrative", "details",
-    ),
-    SectionKind.IMPRESSION: (
-        "impression", "impressions", "conclusion", "conclusions", "opinion", "summary", "interpretation", "diagnosis",
-        "imp", "assessment", "radiological diagnosis", "final impression", "overall impression", "comment", "concl",
-        "impression and plan", "key findings", "bottom line", "final diagnosis", "radiologic impression",
-        "summary of findings", "impression/recommendation", "findings/impression", "conclusion/impression",
-    ),
-    SectionKind.ADDENDUM: (
-        "addendum", "addenda", "final report addendum", "amended report", "correction", "corrected report", "revised report",
-        "addendum impression", "final report", "final read", "final reading", "attending addendum", "attending read", "amendment", "final attending read", "final interpretation", "revised impression", "corrected impression", "attending correction", "over read", "overread",
-    ),
-    SectionKind.RECOMMENDATION: (
-        "recommendation", "recommendations", "follow up", "followup", "follow-up", "advice", "suggestion", "plan",
-        "recommended follow-up", "recommendation(s)", "action", "critical result", "notification", "critical results",
-        "communication", "dictated by", "signed by", "electronically signed", "attending", "transcribed", "signature", "radiologist", "electronically signed by", "reported by", "report signed", "verified by", "cc",
-    ),
-}  # fmt: skip
-_KIND_OF = {name: kind for kind, names in _NAMES.items() for name in names}
+
+def _load_names() -> dict[str, SectionKind]:
+    text = resources.files(__package__).joinpath("data/sections.yaml").read_text("utf-8")
+    return {name: SectionKind(kind) for kind, names in yaml.safe_load(text).items() for name in names}
+
+
+_KIND_OF = _load_names()
 _ALTERNATIVES = "|".join(re.escape(name).replace(r"\ ", r"[ \t]+") for name in sorted(_KIND_OF, key=len, reverse=True))
 # A heading stands at the start of a line, or follows a sentence on the same line if it is written in capitals.
 _HEADING = re.compile(
-    rf"(?:(?P<line>^[ \t]*(?:[#*>]+[ \t]*)?(?:\d+[.)][ \t]+(?=[A-Z]{{4}}))?)|(?P<inline>(?<=[.:;!?)\]])[ \t]+|(?<=[a-z0-9])[ \t]{{2,}}))"
+    r"(?:(?P<line>^[ \t]*(?:[#*>]+[ \t]*)?(?:\d+[.)][ \t]+(?=[A-Z]{4}))?)"
+    r"|(?P<inline>(?<=[.:;!?)\]])[ \t]+|(?<=[a-z0-9])[ \t]{2,}))"
     rf"(?P<name>{_ALTERNATIVES})(?:\(s\))?[ \t]*\**[ \t]*"
-    r"(?P<end>[:;]|[-–—](?=\s)|\.(?=[ \t]*$)|[ \t]*$)\**",  # noqa: RUF001
+    r"(?P<end>[:;]|[-–—](?=\s)|\.(?=[ \t]*$)|[ \t]*$)\**",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNTITLED = SectionKind.OTHER
@@ -92,6 +63,6 @@ def _is_heading(text: str, match: re.Match[str]) -> bool:
     if ends_by_colon:
         return True
     if match.group("end").strip():  # a dash or a full stop
-        return name.isupper() or name.istitle() and match.group("end") != "."
+        return name.isupper() or (name.istitle() and match.group("end") != ".")
     # Alone on its line.
     return name[0].isupper()

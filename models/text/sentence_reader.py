@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from hashlib import blake2b
 
 from corpora.findings import Assertion, Hedge, Measurement
 from corpora.vocabulary import Vocabulary
+from corpora.vocabulary.folding import fold_word
 from corpora.vocabulary.schema import FindingKind
 from models.text.assertion import assert_mentions
 from models.text.attributes import attach_attributes
@@ -52,7 +54,8 @@ class SentenceReading:
     """The findings of a sentence and the signs in it of what kind of text it comes from.
 
     ``spoken_of`` are concepts named without being observed (earlier, hypothetical): a later "it" can mean them.
-    ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name gives.
+    ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name
+    gives.
     """
 
     findings: tuple[SentenceFinding, ...]
@@ -136,7 +139,7 @@ class SentenceReader:
     def _without_explained(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
         """Drop what the sentence explains away: "the nodule described above was a nipple shadow"."""
         explained = set()
-        for earlier, later in zip(mentions, mentions[1:], strict=False):
+        for earlier, later in itertools.pairwise(mentions):
             kind = self.vocabulary.findings[later.concept_id].kind
             is_benign = kind is FindingKind.VARIANT or later.concept_id == "artifact"
             gap = layers.words.words[earlier.end : later.start]
@@ -146,7 +149,9 @@ class SentenceReader:
         return [mention for mention in mentions if id(mention) not in explained]
 
     def _speaks_of_heading(self, layers: Layers, mention: Mention, observed: list[Mention], n_prefix: int) -> bool:
-        """Whether the sentence asserts the finding its heading names: "Effusion: small", "Right PICC: tip in the SVC"."""
+        """Whether the sentence asserts the finding its heading names: "Effusion: small", "Right PICC: tip in the
+        SVC".
+        """
         if mention.assertion is not Assertion.POSITIVE:
             return True
         is_device = self.vocabulary.findings[mention.concept_id].kind is FindingKind.DEVICE
@@ -170,7 +175,9 @@ class SentenceReader:
                 entry = self.vocabulary.anatomy[str(place.value)]
                 is_intact = "intact" in layers.words.words[cue.start : cue.end]
                 for concept_id in entry.normal_denies + (entry.intact_denies if is_intact else ()):
-                    if any(m.concept_id == concept_id and m.start < end and start < m.end for m in (*mentions, *denials)):
+                    if any(
+                        m.concept_id == concept_id and m.start < end and start < m.end for m in (*mentions, *denials)
+                    ):
                         continue
                     denials.append(Mention(concept_id, start, end, start, end, is_denial=True))
         return denials
@@ -291,29 +298,36 @@ def _says_are(layers: Layers, mention: Mention) -> bool:
 
 # What may stand between a place and the word that calls it normal.
 _NORMAL_FILLERS = frozenset(
-    "is are was were be been appear appears appeared remain remains has have both the a an of in and or , : also otherwise "
-    "grossly essentially entirely bilaterally bilateral left right xxxx again stable overall still size sizes contour "
-    "contours silhouette silhouettes appearance appearances configuration structures field fields zone zones parenchyma "
-    "caliber caliber region regions shadow shadows outline outlines space spaces surface surfaces border borders margins "
-    "appearing looks look seem seems well & / - visualized visible demonstrated within normal side sides morphology position for age patient "
-    "his her their this all upper lower mid now currently | expanded inflated aerated are expanded hyperexpanded remain imaged included demonstrate".split()
+    fold_word(word)
+    for word in (
+        "is are was were be been appear appears appeared remain remains has have both the a an of in and or , "
+        ": also otherwise grossly essentially entirely bilaterally bilateral left right xxxx again stable "
+        "overall still size sizes contour contours silhouette silhouettes appearance appearances "
+        "configuration structures field fields zone zones parenchyma caliber region regions shadow shadows "
+        "outline outlines space spaces surface surfaces border borders margins appearing looks look seem "
+        "seems well & / - visualized visible demonstrated within normal side sides morphology position for "
+        "age patient his her their this all upper lower mid now currently | expanded inflated aerated "
+        "hyperexpanded imaged included demonstrate "
+    ).split()
 )
 
 
 def _places_called_normal(layers: Layers, cue: Match) -> list[Match]:
     """Return the places that one statement of normality is about."""
     words = layers.words.words
-    from corpora.vocabulary.folding import fold_word
-
-    fillers = {fold_word(word) for word in _NORMAL_FILLERS} | _NORMAL_FILLERS
+    fillers = _NORMAL_FILLERS
     covered = {i for m in layers.anatomy for i in range(m.start, m.end)}
     places: list[Match] = []
     # "normal heart size", "clear lungs"
     i = cue.end
     while i < len(words) and (i in covered or words[i] in fillers - {"is", "are", ",", ":"}):
         i += 1
-    places += [m for m in layers.anatomy if cue.end <= m.start < i and words[cue.start] not in {"within", "no", "without"}]
-    if places and not any(w in {"is", "are", "appear", "appears", "remain", "remains"} for w in words[max(cue.start - 1, 0) : cue.start]):
+    places += [
+        m for m in layers.anatomy if cue.end <= m.start < i and words[cue.start] not in {"within", "no", "without"}
+    ]
+    if places and not any(
+        w in {"is", "are", "appear", "appears", "remain", "remains"} for w in words[max(cue.start - 1, 0) : cue.start]
+    ):
         return places
     # "the lungs are clear", "heart, mediastinum and hila are normal"
     i = cue.start - 1
@@ -324,9 +338,7 @@ def _places_called_normal(layers: Layers, cue: Match) -> list[Match]:
     return [m for m in layers.anatomy if i < m.start and m.end <= cue.start]
 
 
-def _pronouns(
-    layers: Layers, antecedents: tuple[str, ...], mentions: list[Mention], n_prefix: int
-) -> list[Mention]:
+def _pronouns(layers: Layers, antecedents: tuple[str, ...], mentions: list[Mention], n_prefix: int) -> list[Mention]:
     """Return a mention of each antecedent where the sentence begins with a word that stands for it."""
     if not antecedents:
         return []

@@ -21,12 +21,20 @@ class SentenceSpan:
 
 # A full stop ends a sentence unless it stands in a number, after an initial or in one of these.
 _ABBREVIATED = frozenset(
-    "dr mr mrs ms prof vs approx e.g i.e etc ca cf fig no. st resp incl excl min max dept ext int lat ant post sup inf".split()
+    "dr mr mrs ms prof vs approx e.g i.e etc ca cf fig st resp incl excl min max dept ext int lat ant post sup inf".split()
 )
-_END = re.compile(r"(?<![\s.])[.!?]{1,2}(?=[\s\"')\]]|$)|(?<=\s)[.!?](?=\s+[A-Z\d]|\s*$)|(?<=\w)[.!?](?=[A-Z][a-z])|\s(?=[b-h]\)\s)|(?<=[a-z]{3})\.(?=[A-Z])|;(?=\s)")
-_LIST_MARK = re.compile(r"[ \t]*(?:\(?\d{1,2}[.):]|[-•*·–—>]+|\(?[a-z]\))[ \t]+")  # noqa: RUF001
+_END = re.compile(
+    r"(?<![\s.])[.!?]{1,2}(?=[\s\"')\]]|$)"
+    r"|(?<=\s)[.!?](?=\s+[A-Z\d]|\s*$)"  # " ." after a gap; a leader of dots is none
+    r"|(?<=\w)[.!?](?=[A-Z][a-z])|(?<=[a-z]{3})\.(?=[A-Z])"  # no space after the stop
+    r"|\s(?=[b-h]\)\s)"  # "a) one b) two"
+    r"|;(?=\s)"
+)
+_LIST_MARK = re.compile(r"[ \t]*(?:\(?\d{1,2}[.):]|[-•*·–—>]+|\(?[a-z]\))[ \t]+")
 _INLINE_LIST_MARK = re.compile(r"(?<=[.;:])[ \t]+\(?\d{1,2}[.)][ \t]*(?=[A-Z])")
-_SUBHEADING = re.compile(r"[ \t]*(?P<name>[A-Za-z][A-Za-z0-9 ,/&()'-]{1,60}?)[ \t]*(?::|[ \t][-–—](?=[ \t]))[ \t]*(?=\S|$)")  # noqa: RUF001
+_SUBHEADING = re.compile(
+    r"[ \t]*(?P<name>[A-Za-z][A-Za-z0-9 ,/&()'-]{1,60}?)[ \t]*(?::|[ \t][-–—](?=[ \t]))[ \t]*(?=\S|$)"
+)
 _TABLE_CELL = re.compile(r"[ \t]*\|[ \t]*|\t+")
 _MAX_HEADING_WORDS = 7
 
@@ -35,8 +43,8 @@ def split_sentences(text: str, section: Section) -> Iterator[SentenceSpan]:
     """Yield the sentences of a section in order.
 
     Lines that are wrapped in the middle of a sentence are joined; list items, table rows and blank lines are borders.
-    A sub-heading ("Lungs:", "HEART AND MEDIASTINUM -") is no sentence of its own: it is carried by those that follow it,
-    up to the next sub-heading or blank line.
+    A sub-heading ("Lungs:", "HEART AND MEDIASTINUM -") is no sentence of its own: it is carried by those that follow
+    it, up to the next sub-heading or blank line.
     """
     heading = ""
     for block_start, block_end, is_new_paragraph in _blocks(text, section.start, section.end):
@@ -49,7 +57,11 @@ def split_sentences(text: str, section: Section) -> Iterator[SentenceSpan]:
             start = found.end()
         for sentence_start, sentence_end in _sentences(text, start, block_end):
             inner = _SUBHEADING.match(text, sentence_start, sentence_end)
-            if inner and sentence_start != start and _is_subheading(inner.group("name"), text[inner.end() : sentence_end]):
+            if (
+                inner
+                and sentence_start != start
+                and _is_subheading(inner.group("name"), text[inner.end() : sentence_end])
+            ):
                 heading = inner.group("name")
                 sentence_start = inner.end()
             sentence_start, sentence_end = _strip(text, sentence_start, sentence_end)
@@ -87,7 +99,9 @@ def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
             continue
         mark = _LIST_MARK.match(text, line_start, line_end)
         content_start = mark.end() if mark else line_start
-        if block_start is not None and (mark or _is_border(text, block_start, block_end, content_start, line_end, widest)):
+        if block_start is not None and (
+            mark or _is_border(text, block_start, block_end, content_start, line_end, widest)
+        ):
             yield block_start, block_end, paragraph
             block_start = None
             pending_paragraph = False
@@ -116,9 +130,8 @@ def _is_border(text: str, block_start: int, block_end: int, line_start: int, lin
         return not before.endswith(":")
     if _TABLE_CELL.search(after) or _TABLE_CELL.search(before):
         return True
-    if found := _SUBHEADING.match(after):
-        if _is_subheading(found.group("name"), ""):
-            return True
+    if (found := _SUBHEADING.match(after)) and _is_subheading(found.group("name"), ""):
+        return True
     last_line = before.rpartition("\n")[2]
     begins_new = after[0].isupper() or after[0].isdigit()
     # A line wrapped by width is about as long as the widest; a short one was ended on purpose.

@@ -9,7 +9,8 @@ from importlib import resources
 
 from rapidfuzz.distance import DamerauLevenshtein
 
-# Of words of five letters only swapped letters are mended ("haert"). Below six letters too many words differ by one letter (mass, mask, mast); from ten on, two slips still leave no doubt.
+# Of words of five letters only swapped letters are mended ("haert"). Below six letters too many words differ by one
+# letter (mass, mask, mast); from ten on, two slips still leave no doubt.
 SHORTEST = 6
 LONG = 10
 

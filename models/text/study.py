@@ -1,8 +1,9 @@
 """From findings to the labels of a study: two read-outs of one reading.
 
 The literal read-out gives four values as the text says. The coded read-out predicts what human coders assign: in the
-training reports of Open-i they coded bare alternatives ("atelectasis or scarring") 96 of 107 times and modal hedges ("may
-represent") 18 of 138, so the first count as present and the second do not (docs/label-semantics.md, "Two read-outs").
+training reports of Open-i they coded bare alternatives ("atelectasis or scarring") 96 of 107 times and modal hedges
+("may represent") 18 of 138, so the first count as present and the second do not (docs/label-semantics.md, "Two read-
+outs").
 """
 
 from __future__ import annotations
@@ -95,7 +96,11 @@ def _coded(findings: Sequence[ReadFinding], indices: Sequence[int]) -> StudyLabe
 
 
 def _is_coded(finding: Finding) -> bool:
-    return finding.assertion is Assertion.POSITIVE or finding.hedge in (Hedge.ALTERNATIVE, Hedge.PROBABLE, Hedge.BORDERLINE)
+    return finding.assertion is Assertion.POSITIVE or finding.hedge in (
+        Hedge.ALTERNATIVE,
+        Hedge.PROBABLE,
+        Hedge.BORDERLINE,
+    )
 
 
 def _evidence(findings: Sequence[ReadFinding], indices: Iterable[int], value: Assertion) -> tuple[int, ...]:
@@ -104,7 +109,8 @@ def _evidence(findings: Sequence[ReadFinding], indices: Iterable[int], value: As
 
 def _standing(findings: Sequence[ReadFinding], indices: Sequence[int]) -> list[int]:
     """Return the mentions that still stand: those of an addendum alone if it speaks of the label, else all but the
-    mentions of the body that the impression withdraws."""
+    mentions of the body that the impression withdraws.
+    """
     addenda = [i for i in indices if findings[i].finding.section == SectionKind.ADDENDUM]
     if addenda:
         return addenda

@@ -22,7 +22,8 @@ _REFERS_BACK = re.compile(r"\W*(?:it|this|these|they|both|that|those|all|the|nei
 _PRONOUN = re.compile(r"\W*(?:it|they|this|these|both)\b", re.IGNORECASE)
 # "The appearance suggests atelectasis", "Adjacent pleural thickening": the place is the one just spoken of.
 _SAME_PLACE = re.compile(
-    r"\W*(?:it|this|these|they|findings?|(?:the |its |their )?(?:\w+ )?appearances?|the findings?|differential|considerations"
+    r"\W*(?:it|this|these|they|findings?|the findings?|differential|considerations"
+    r"|(?:the |its |their )?(?:\w+ )?appearances?"
     r"|(?:there (?:is|are) )?(?:\w+ )?(?:adjacent|surrounding|associated|superimposed|underlying|accompanying))\b",
     re.IGNORECASE,
 )
@@ -32,7 +33,9 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class ReadFinding:
-    """A finding with what only the read-out needs: whether it denies in part, is still there, is said to be in the chest."""
+    """A finding with what only the read-out needs: whether it denies in part, is still there, is said to be in the
+    chest.
+    """
 
     finding: Finding
     is_restricted: bool = False
@@ -61,7 +64,9 @@ class RuleTeacher:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256-sized digest of all that the readings depend on: the vocabulary, the cues and the rules."""
+        """Return the SHA-256-sized digest of all that the readings depend on: the vocabulary, the cues and the
+        rules.
+        """
         parts = [self.vocabulary.digest, VERSION]
         for resource in sorted(resources.files(__package__).iterdir(), key=lambda r: r.name):
             if resource.name.endswith(".py"):
@@ -80,7 +85,9 @@ class RuleTeacher:
         spans: list[SentenceSpan] = []
         for section in split_sections(report):
             spans.extend(split_sentences(report.text, section))
-        if report.sections and not any(s.section not in _SILENT and s.section is not SectionKind.COMPARISON for s in spans):
+        if report.sections and not any(
+            s.section not in _SILENT and s.section is not SectionKind.COMPARISON for s in spans
+        ):
             # The source names the parts, and those that could hold a reading are empty.
             return Reading(Status.NO_TEXT, is_chest=False)
         readings: list[SentenceReading] = []
@@ -132,7 +139,9 @@ class RuleTeacher:
         return Reading(Status.OK, is_chest=kind is TextKind.CHEST, findings=tuple(found))
 
     def _in_organ(self, item: ReadFinding, organ: str) -> ReadFinding:
-        """Return a finding without a place of its own as one of the organ examined: a mass on a liver MRI is a liver lesion."""
+        """Return a finding without a place of its own as one of the organ examined: a mass on a liver MRI is a liver
+        lesion.
+        """
         finding = item.finding
         concept = self.vocabulary.findings[finding.concept_id]
         if finding.location or finding.anatomy != concept.anatomy or item.in_chest:
@@ -143,7 +152,11 @@ class RuleTeacher:
         return replace(
             item,
             finding=replace(
-                finding, concept_id=refined.id, concept_name=refined.name, cui=refined.cui, anatomy=refined.anatomy or organ
+                finding,
+                concept_id=refined.id,
+                concept_name=refined.name,
+                cui=refined.cui,
+                anatomy=refined.anatomy or organ,
             ),
         )
 
@@ -186,7 +199,9 @@ def _placed(item: SentenceFinding, place: Finding) -> SentenceFinding:
 
 
 def _apply_to_antecedent(found: list[ReadFinding], previous: Sequence[int], item: SentenceFinding) -> None:
-    """Let "it has resolved" or "this may be artifact" change what the sentence before said; "it is stable" changes nothing."""
+    """Let "it has resolved" or "this may be artifact" change what the sentence before said; "it is stable" changes
+    nothing.
+    """
     if item.assertion is Assertion.POSITIVE:
         return
     for i in previous:

@@ -14,15 +14,15 @@ DEIDENTIFIED = "xxxx"
 _TOKEN = re.compile(
     r"(?P<gone>[Xx]{3,}|_{2,}|\[\*\*.*?\*\*\])"
     r"|(?P<slashed>(?<![^\W_])(?:w/o|w/|c/w|s/p|h/o|r/o|b/l|f/u|d/c'?d?)(?![^\W_]))"
-    r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)?)"  # noqa: RUF001 (typographic apostrophes occur in reports)
+    r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)?)"
     r"|(?P<number>\d+(?:[.,]\d+)*)"
     r"|(?P<leader>\.{3,}|\s\.(?=\s+[a-z]))"
     r"|(?P<mark>[^\w\s])"
 )
 # Telegraphic words and what they stand for; those that need their capitals are abbreviations of the vocabulary.
 _SHORT = {
-    "w/o": "without", "w/": "with", "c/w": "with", "b/l": "bilateral", "f/u": "followup", "d/c": "removed", "d/c'd": "removed",
-    "d/cd": "removed", "neg": "negative", "poss": "possible", "prob": "probable", "mod": "moderate", "sm": "small",
+    "w/o": "without", "w/": "with", "c/w": "with", "b/l": "bilateral", "f/u": "followup", "d/c": "removed",
+    "d/c'd": "removed", "d/cd": "removed", "neg": "negative", "poss": "possible", "prob": "probable", "mod": "moderate", "sm": "small",
     "lg": "large", "bilat": "bilateral", "consol": "consolidation", "infilt": "infiltrate", "infil": "infiltrate",
     "fx": "fracture", "fxs": "fracture", "frx": "fracture", "eff": "effusion", "effs": "effusion", "vasc": "vascular",
     "pulm": "pulmonary", "rt": "right", "lt": "left", "unch": "unchanged", "incr": "increased", "decr": "decreased",
@@ -30,7 +30,7 @@ _SHORT = {
     "atel": "atelectasis", "ptx": "pneumothorax", "pna": "pneumonia", "mediast": "mediastinum", "thx": "thorax",
     "sig": "significant", "min": "minimal", "approx": "approximately",
 }  # fmt: skip
-_JOINING = re.compile(r"(?<=\w)[-‐‑](?=\w)")  # noqa: RUF001
+_JOINING = re.compile(r"(?<=\w)[-‐‑](?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def _fold(word: str) -> str:
     if (short := _SHORT.get(word.lower())) is not None:
         return fold_word(short)
     # "can't" and "isn't" keep their negation; "patient's" loses its ending.
-    bare = word.replace("’", "'")  # noqa: RUF001
+    bare = word.replace("’", "'")
     if "'" in bare:
         stem, _, ending = bare.partition("'")
         bare = stem + ending if ending.lower() == "t" else stem
@@ -69,7 +69,7 @@ def split_words(text: str, correct: Callable[[str], str] | None = None) -> Words
     words: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    hyphens = {m.start() for m in _JOINING.finditer(text)} if "-" in text or "‐" in text else ()  # noqa: RUF001
+    hyphens = {m.start() for m in _JOINING.finditer(text)} if "-" in text or "‐" in text else ()
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
         start, end = match.span()

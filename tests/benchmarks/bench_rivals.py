@@ -1,9 +1,9 @@
 """radlabel and medSpaCy side by side: the same reports, the same vocabulary, the same machine, one run.
 
-Both read Open-i's 3,955 reports from one CSV file and write labels as Parquet, each as a process of its own from start to
-end: interpreter, imports, rules, reading, writing. Runs alternate, so that a busy minute hits both; medians are compared.
-medSpaCy gets the phrases of radlabel's vocabulary as target rules, written out with plurals and both orders of
-two-part names, and as many processes as radlabel.
+Both read Open-i's 3,955 reports from one CSV file and write labels as Parquet, each as a process of its own from start
+to end: interpreter, imports, rules, reading, writing. Runs alternate, so that a busy minute hits both; medians are
+compared. medSpaCy gets the phrases of radlabel's vocabulary as target rules, written out with plurals and both orders
+of two-part names, and as many processes as radlabel.
 
     make bench-rivals
 """
@@ -12,18 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 
+from corpora.fetch import default_cache_dir, open_corpus
+from corpora.mesh import labels_from_codes
+from corpora.openi_split import Split, select_split
+from corpora.sources.openi import iter_openi_codes
 from corpora.vocabulary import Vocabulary, load_vocabulary
+from models.text.evaluate import UNSCORED
+from models.text.metrics import score_multilabel
 from models.text.patterns import expand
-from tests.benchmarks.accuracy import micro_scores
 from tests.benchmarks.load import corpus_reports, write_csv
 from tests.benchmarks.measure import Run, machine, run_measured
 
@@ -39,7 +46,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each (default 3)")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="numbers of processes (default 1 2)")
     parser.add_argument(
-        "--split", choices=("train", "test"), default="train", help="reports on which labels are compared with codes"
+        "--split",
+        type=Split,
+        choices=tuple(Split),
+        default=Split.TRAIN,
+        help="reports on which labels are compared with codes (default train; test is for the final measure)",
     )
     options = parser.parse_args()
     with TemporaryDirectory(prefix="radlabel-bench-") as folder:
@@ -50,7 +61,7 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def measure(folder: Path, rival_python: Path, repeats: int, jobs: list[int], split: str) -> dict[str, object]:
+def measure(folder: Path, rival_python: Path, repeats: int, jobs: list[int], split: Split) -> dict[str, object]:
     """Return all results as one JSON object."""
     reports, rules = folder / "reports.csv", folder / "rules.json"
     n_reports = write_csv(corpus_reports("openi"), reports)
@@ -58,35 +69,32 @@ def measure(folder: Path, rival_python: Path, repeats: int, jobs: list[int], spl
     rules.write_text(json.dumps(exported), encoding="utf-8")
     radlabel = Path(sys.executable).with_name("radlabel")
     commands: dict[str, list[str | Path]] = {}
-    for n in jobs:
-        ours, theirs = folder / f"radlabel-{n}.parquet", folder / f"medspacy-{n}.parquet"
-        commands[f"radlabel, {n}"] = [
-            radlabel, "label", reports, "-o", ours, "--label-set", LABEL_SET, "--jobs", str(n),
-        ]  # fmt: skip
-        commands[f"medspaCy, {n}"] = [rival_python, WORKER, rules, reports, theirs, str(n)]
+    outputs: dict[str, Path] = {}
+    for n in map(str, jobs):
+        ours, theirs = f"radlabel, {n}", f"medspaCy, {n}"
+        outputs |= {ours: folder / f"radlabel-{n}.parquet", theirs: folder / f"medspacy-{n}.parquet"}
+        options: list[str | Path] = ["--label-set", LABEL_SET, "--jobs", n]
+        commands[ours] = [radlabel, "label", reports, "-o", outputs[ours], *options]
+        commands[theirs] = [rival_python, WORKER, rules, reports, outputs[theirs], n]
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for repeat in range(repeats):
         for name, command in commands.items():
-            Path(str(command[-1 if name.startswith("medspaCy") else 4])).unlink(missing_ok=True)
+            outputs[name].unlink(missing_ok=True)
             runs[name].append(run_measured(command))
             print(f"run {repeat + 1} of {repeats}: {name}: {runs[name][-1].wall_s:.1f} s", file=sys.stderr)
+    walls = {name: median(run.wall_s for run in measured) for name, measured in runs.items()}
     speed = {
         name: {
-            "reports_per_s": round(n_reports / median(run.wall_s for run in measured), 1),
+            "reports_per_s": round(n_reports / walls[name], 1),
             "peak_mib": round(max(run.peak_mib for run in measured)),
             "runs": [run.as_json() for run in measured],
         }
         for name, measured in runs.items()
     }
-    ratios = {
-        str(n): round(
-            median(run.wall_s for run in runs[f"medspaCy, {n}"]) / median(run.wall_s for run in runs[f"radlabel, {n}"]), 2
-        )
-        for n in jobs
-    }
+    ratios = {str(n): round(walls[f"medspaCy, {n}"] / walls[f"radlabel, {n}"], 2) for n in jobs}
     labels = {
-        "radlabel": micro_scores(our_labels(folder / f"radlabel-{jobs[0]}.parquet"), split),
-        "medspaCy": micro_scores(their_labels(folder / f"medspacy-{jobs[0]}.parquet"), split),
+        "radlabel": score_labels(our_labels(outputs[f"radlabel, {jobs[0]}"]), split),
+        "medspaCy": score_labels(their_labels(outputs[f"medspaCy, {jobs[0]}"]), split),
     }
     return {
         "benchmark": "rivals",
@@ -147,28 +155,32 @@ def with_plural(phrase: str) -> Iterator[str]:
         yield f"{phrase}s"
 
 
-def our_labels(path: Path) -> Mapping[str, set[str]]:
+def our_labels(path: Path) -> dict[str, set[str]]:
     """Return the positive labels of each report in a file that `radlabel label` wrote."""
-    rows = pq.read_table(path).to_pylist()
-    return {
-        row["report_id"]: {name for name, label in _values(row) if label == "positive"} for row in rows
-    }
+    positive: dict[str, set[str]] = {}
+    for row in pq.read_table(path, columns=["report_id", "labels"]).to_pylist():
+        labels = json.loads(row["labels"])[LABEL_SET]
+        positive[row["report_id"]] = {name for name, label in labels.items() if label["value"] == "positive"}
+    return positive
 
 
-def _values(row: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    labels = row["labels"]
-    parsed = json.loads(labels) if isinstance(labels, str) else labels
-    assert isinstance(parsed, dict)
-    for name, label in parsed[LABEL_SET].items():
-        yield name, label["value"]
-
-
-def their_labels(path: Path) -> Mapping[str, set[str]]:
+def their_labels(path: Path) -> dict[str, set[str]]:
     """Return the positive labels of each report in a file that the worker wrote."""
-    rows = pq.read_table(path).to_pylist()
     return {
-        row["report_id"]: {name for name, value in row.items() if value is True} for row in rows
+        row["report_id"]: {name for name, value in row.items() if value is True}
+        for row in pq.read_table(path).to_pylist()
     }
+
+
+def score_labels(positive: Mapping[str, Collection[str]], split: Split) -> dict[str, object]:
+    """Return the micro-averaged scores of a reader's labels against the human codes."""
+    label_set = load_vocabulary().label_set(LABEL_SET)
+    wanted = {report.report_id for report in select_split(list(corpus_reports("openi")), split)}
+    codes = iter_openi_codes(open_corpus("openi", default_cache_dir(os.environ)))
+    gold = {report_id: labels_from_codes(given, label_set) for report_id, given in codes if report_id in wanted}
+    names = [label.name for label in label_set.labels if label.mesh and label.name not in UNSCORED[LABEL_SET]]
+    scores = score_multilabel(gold, positive, names)
+    return {"reports": scores.n_reports, **asdict(scores.micro)}
 
 
 def rival_versions(python: Path) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Speed, start, memory and cache of `radlabel label`, from the files a user has to the files a user gets.
 
-- speed: Open-i's reports, CSV to Parquet, as a process of its own; reports/s with and without the start, and the share of
-  distinct sentences, on which speed depends because readings are cached;
+- speed: Open-i's reports, CSV to Parquet, as a process of its own; reports/s with and without the start, and how many
+  sentences are distinct, on which speed depends because readings are cached;
 - start: the command on a file of one report;
 - cache: how often a sentence had been read before, in the order of the corpus;
 - memory: peak of the process tree on 4,000 and on all 107,783 reports of PadChest (Spanish texts, taken as load:

@@ -31,7 +31,7 @@ CHUNK = 64
 
 
 class Rival:
-    """medSpaCy with the given rules. ``nlp.pipe(n_process=...)`` cannot pass its documents on: processes fork instead."""
+    """medSpaCy with the given rules; processes fork, as ``nlp.pipe(n_process=...)`` cannot pass its documents on."""
 
     def __init__(self, rules: Path) -> None:
         vocabulary = json.loads(rules.read_text(encoding="utf-8"))

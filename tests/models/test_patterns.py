@@ -16,7 +16,9 @@ def patterns(depth: int = 2) -> st.SearchStrategy[str]:
         return WORDS
     inner = patterns(depth - 1)
     group = st.lists(inner, min_size=1, max_size=3).map("|".join)
-    return st.lists(st.one_of(WORDS, group.map(lambda g: f"({g})"), group.map(lambda g: f"[{g}]")), min_size=1, max_size=3).map(" ".join)
+    return st.lists(
+        st.one_of(WORDS, group.map(lambda g: f"({g})"), group.map(lambda g: f"[{g}]")), min_size=1, max_size=3
+    ).map(" ".join)
 
 
 @given(st.lists(patterns(), min_size=1, max_size=4), st.lists(WORDS, max_size=8))

@@ -127,8 +127,9 @@ def test_cache_is_bounded(vocabulary: Vocabulary) -> None:
 
 
 PHRASES = st.sampled_from(
-    ["no", "effusion", "small", "left", "and", "or", ",", ".", "pneumothorax", "may represent", "heart", "is", "enlarged",
-     "not seen", "It has resolved.", "HEART:", "normal", "in the", "base", "3 cm", "but", "\n", "history of", "if", "?", "/"]
+    ["no", "effusion", "small", "left", "and", "or", ",", ".", "pneumothorax", "may represent", "heart", "is",
+     "enlarged", "not seen", "It has resolved.", "HEART:", "normal", "in the", "base", "3 cm", "but", "\n",
+     "history of", "if", "?", "/"]
 )  # fmt: skip
 
 
