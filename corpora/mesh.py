@@ -68,7 +68,7 @@ class QualifierMapping:
         return frozenset(places - set(self.inherent.get(heading, ())))
 
     def scored(self, heading: str, places: Collection[tuple[str, str | None]]) -> frozenset[str]:
-        """Return places of the vocabulary, each with its side, as scored places without those that a heading names itself.
+        """Return places of the vocabulary, each with its side, as scored places, less those a heading names itself.
 
         >>> sorted(load_qualifiers().scored("Opacity", [("mid_lung", "left"), ("right_lower_lobe", "right")]))
         ['lingula', 'lower_lobe']

@@ -85,12 +85,3 @@ def _fold_once(word: str) -> str:
     if word.endswith(("sses", "xes", "ches", "shes", "zzes")):
         return word[:-2]
     return word[:-1]
-
-
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|[^\w\s]")
-
-
-def fold_phrase(phrase: str) -> tuple[str, ...]:
-    """Return the folded words of a phrase; hyphens inside words separate and vanish."""
-    phrase = re.sub(r"(?<=\w)[-‐‑](?=\w)", " ", phrase)
-    return tuple(fold_word(token.split("'")[0]) if token[0].isalpha() else token for token in _TOKEN.findall(phrase))

@@ -21,8 +21,8 @@ import yaml
 from pydantic import ValidationError
 
 from corpora.errors import LabelSetUnknown, VocabularyInvalid
-from corpora.vocabulary.folding import fold_phrase
 from corpora.vocabulary.schema import AnatomyEntry, Attributes, FindingEntry, LabelSet, VocabularyFile
+from corpora.vocabulary.words import fold_words
 
 # The C parser is about ten times as fast; it is missing only where PyYAML was built without libyaml.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -259,7 +259,7 @@ def _check_phrases(draft: _Draft) -> None:
         owner: dict[tuple[str, ...], str] = {}
         for entry in entries.values():
             for phrase in entry.synonyms:
-                folded = fold_phrase(phrase)
+                folded = fold_words(phrase)
                 where = f"{draft.home(kind, entry.id)}: {kind} {entry.id!r}: phrase {phrase!r}"
                 if not any(word.isalnum() for word in folded):
                     raise VocabularyInvalid(f"{where} has no word in it")

@@ -7,29 +7,40 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from corpora.findings import Assertion, Finding, LabeledReport
-from corpora.mesh import labels_from_codes, load_qualifiers, parse_code
+from corpora.mesh import MeshCode, labels_from_codes, load_qualifiers, parse_code
 from corpora.reports import Report
 from corpora.semantics import LABELS, ExpectedFinding, SemanticCase
 from corpora.vocabulary import Vocabulary
-from corpora.vocabulary.schema import LabelSet
-from models.text.metrics import MultilabelReport, score_multilabel
+from corpora.vocabulary.schema import LabelEntry, LabelSet
+from models.text.metrics import (
+    MultilabelReport,
+    bootstrap_counts,
+    divide,
+    interval,
+    score_counts,
+    score_multilabel,
+)
 
-# The published labels have no Hernia (its column is empty by mistake), so the comparison leaves it out.
+# The published labels have no Hernia (its column is empty by mistake): our own mapping scores it, outside all averages.
 UNSCORED = {"nih14": frozenset({"Hernia"})}
 
 
 def positives(labeled: Iterable[LabeledReport], label_set: str) -> dict[str, frozenset[str]]:
     """Return the positive labels of every report by report id; a report that was not read has none."""
-    return {
-        report.report_id: frozenset(
+    found: dict[str, frozenset[str]] = {}
+    for report in labeled:
+        if report.report_id in found:
+            raise ValueError("two labelled reports have the same id")
+        found[report.report_id] = frozenset(
             name for name, label in report.labels.get(label_set, {}).items() if label.value is Assertion.POSITIVE
         )
-        for report in labeled
-    }
+    return found
 
 
 def evaluate_codes(
@@ -40,14 +51,41 @@ def evaluate_codes(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> MultilabelReport:
-    """Return the scores of labelled reports against their human codes, on exactly the reports in ``codes``."""
-    names = [
-        label.name
-        for label in label_set.labels
-        if label.mesh and label.name not in UNSCORED.get(label_set.id, frozenset())
-    ]
-    gold = {report_id: labels_from_codes(of_report, label_set) for report_id, of_report in codes.items()}
-    return score_multilabel(gold, positives(labeled, label_set.id), names, n_bootstrap=n_bootstrap, seed=seed)
+    """Return the scores of labelled reports against their human codes, on exactly the reports in ``codes``.
+
+    A report without text has no positive label and counts as negative for all. Raises `ValueError` where a report with
+    codes was not labelled at all, which is no negative, or the label set has no MeSH headings to measure by.
+    """
+    named = [label.name for label in label_set.labels if label.mesh]
+    if not named:
+        raise ValueError(f"the label set {label_set.id} has no MeSH headings, so codes say nothing of its labels")
+    predicted = positives(labeled, label_set.id)
+    if missing := len(codes.keys() - predicted.keys()):
+        raise ValueError(f"{missing} of {len(codes)} reports with codes were not labelled")
+    unscored = UNSCORED.get(label_set.id, frozenset())
+    return score_multilabel(
+        {report_id: labels_from_codes(of_report, label_set) for report_id, of_report in codes.items()},
+        predicted,
+        [name for name in named if name not in unscored],
+        apart=[name for name in named if name in unscored],
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadingAttributes:
+    """The counts of `AttributeReport` for one heading."""
+
+    heading: str
+    n_sides_coded: int = 0
+    n_sides: int = 0
+    n_sides_right: int = 0
+    n_places_coded: int = 0
+    n_places: int = 0
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,60 +93,110 @@ class AttributeReport:
     """Side and place against the qualifiers of the codes.
 
     Scored is every pair of a report and a heading whose codes give a side (a place) and of which the reader found a
-    positive mention. ``side_accuracy``: the set of sides read equals the set coded (bilateral is both). ``place_*``:
-    precision, recall and F1 over the places of all pairs. ``n_coded`` counts the pairs that codes give at all: the rest
-    was not found, which is the business of the label scores.
+    positive mention. Codes and mentions are unions over the pair, compared as sets. ``side_accuracy``: the set of sides
+    read equals the set coded (bilateral is both), so a reader that gives no side is wrong. ``place_*``: precision,
+    recall and F1 over the places of all pairs. ``n_sides_coded`` and ``n_places_coded`` count the pairs that codes give
+    at all, ``n_sides`` and ``n_places`` those of them that are scored: the rest was not found, which is the business of
+    the label scores. ``low`` and ``high`` bound 95 % of bootstrap samples of the reports.
     """
 
     side_accuracy: float | None
+    side_low: float | None
+    side_high: float | None
     n_sides: int
     n_sides_coded: int
     place_precision: float | None
     place_recall: float | None
     place_f1: float | None
+    place_f1_low: float | None
+    place_f1_high: float | None
     n_places: int
     n_places_coded: int
+    headings: tuple[HeadingAttributes, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
 
+_COUNTS = tuple(field.name for field in fields(HeadingAttributes))[1:]
+
+
 def evaluate_attributes(
-    codes: Mapping[str, Sequence[str]], labeled: Iterable[LabeledReport], label_set: LabelSet
+    codes: Mapping[str, Sequence[str]],
+    labeled: Iterable[LabeledReport],
+    label_set: LabelSet,
+    *,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
 ) -> AttributeReport:
-    """Return how well sides and places agree with the qualifiers of the codes
-    (``corpora/data/mesh_qualifiers.yaml``).
+    """Return how well sides and places agree with the qualifiers of the codes, for the headings of ``label_set``.
+
+    What qualifiers and places of the vocabulary stand for is in ``corpora/data/mesh_qualifiers.yaml``. A mention is one
+    that the reader gives as evidence of the heading's label. Labelled reports without codes do not count.
     """
-    mapping = load_qualifiers()
-    sides = right_sides = sides_coded = places = places_coded = tp = fp = fn = 0
+    pairs: dict[str, list[HeadingAttributes]] = {}
     for report in labeled:
-        if report.report_id not in codes:
-            continue
-        parsed = [parse_code(code) for code in codes[report.report_id]]
-        for label in label_set.labels:
-            mine = [code for code in parsed if code.heading in label.mesh]
-            gold_sides, gold_places = mapping.sides_of(mine), mapping.places_of(label.name, mine)
-            study_label = report.labels.get(label_set.id, {}).get(label.name)
-            read = [report.findings[i] for i in study_label.evidence] if study_label and study_label.value else []
-            sides_coded += bool(gold_sides)
-            places_coded += bool(gold_places)
-            if gold_sides and read:
-                sides += 1
-                right_sides += _sides(read) == gold_sides
-            if gold_places and read:
-                places += 1
-                said = mapping.scored(label.name, _places(read))
-                tp, fp, fn = tp + len(gold_places & said), fp + len(said - gold_places), fn + len(gold_places - said)
+        if report.report_id in codes:
+            parsed = [parse_code(code) for code in codes[report.report_id]]
+            pairs[report.report_id] = [
+                _score_pair(label, parsed, report, label_set.id) for label in label_set.labels if label.mesh
+            ]
+    # What is drawn depends on the order of reports, which must not matter: they are sorted.
+    rows = [[[getattr(pair, name) for name in _COUNTS] for pair in pairs[report_id]] for report_id in sorted(pairs)]
+    names = [label.name for label in label_set.labels if label.mesh]
+    counts = np.array(rows, dtype=np.int64).reshape(len(rows), len(names), len(_COUNTS))
+    by_heading = counts.sum(axis=0)
+    samples = bootstrap_counts(counts.sum(axis=1)[np.newaxis], n_bootstrap, seed)[:, 0]  # (samples, counts)
+    total = dict(zip(_COUNTS, by_heading.sum(axis=0).tolist(), strict=True))
+    column = {name: samples[:, i] for i, name in enumerate(_COUNTS)}
+    ratios = ["true_positives", "false_positives", "false_negatives"]
+    places = score_counts(
+        "places",
+        np.array([total[name] for name in ratios], dtype=np.int64),
+        np.stack([column[name] for name in ratios], axis=1),
+    )
+    side_low, side_high = interval(divide(column["n_sides_right"], column["n_sides"]))
     return AttributeReport(
-        side_accuracy=right_sides / sides if sides else None,
-        n_sides=sides,
-        n_sides_coded=sides_coded,
-        place_precision=tp / (tp + fp) if tp + fp else None,
-        place_recall=tp / (tp + fn) if tp + fn else None,
-        place_f1=2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
-        n_places=places,
-        n_places_coded=places_coded,
+        side_accuracy=total["n_sides_right"] / total["n_sides"] if total["n_sides"] else None,
+        side_low=side_low,
+        side_high=side_high,
+        n_sides=total["n_sides"],
+        n_sides_coded=total["n_sides_coded"],
+        place_precision=places.precision,
+        place_recall=places.recall,
+        place_f1=places.f1,
+        place_f1_low=places.f1_low,
+        place_f1_high=places.f1_high,
+        n_places=total["n_places"],
+        n_places_coded=total["n_places_coded"],
+        headings=tuple(
+            HeadingAttributes(name, *row) for name, row in zip(names, by_heading.tolist(), strict=True) if any(row)
+        ),
+    )
+
+
+def _score_pair(
+    label: LabelEntry, codes: Sequence[MeshCode], report: LabeledReport, label_set: str
+) -> HeadingAttributes:
+    mapping = load_qualifiers()
+    mine = [code for code in codes if code.heading in label.mesh]
+    gold_sides, gold_places = mapping.sides_of(mine), mapping.places_of(label.name, mine)
+    study_label = report.labels.get(label_set, {}).get(label.name)
+    is_read = study_label is not None and study_label.value is Assertion.POSITIVE
+    read = [report.findings[i] for i in study_label.evidence] if study_label and is_read else []
+    said = mapping.scored(label.name, _places(read))
+    has_sides, has_places = bool(gold_sides and read), bool(gold_places and read)
+    return HeadingAttributes(
+        label.name,
+        n_sides_coded=bool(gold_sides),
+        n_sides=has_sides,
+        n_sides_right=has_sides and _sides(read) == gold_sides,
+        n_places_coded=bool(gold_places),
+        n_places=has_places,
+        true_positives=len(gold_places & said) if has_places else 0,
+        false_positives=len(said - gold_places) if has_places else 0,
+        false_negatives=len(gold_places - said) if has_places else 0,
     )
 
 
@@ -122,11 +210,13 @@ def _sides(findings: Iterable[Finding]) -> frozenset[str]:
     return frozenset(sides)
 
 
-def _places(findings: Iterable[Finding]) -> Iterable[str]:
-    for finding in findings:
-        yield from finding.location
-        if finding.anatomy:
-            yield finding.anatomy
+def _places(findings: Iterable[Finding]) -> list[tuple[str, str | None]]:
+    """Return the places that findings name, each with the side of its finding."""
+    return [
+        (place, finding.laterality)
+        for finding in findings
+        for place in (*finding.location, *((finding.anatomy,) if finding.anatomy else ()))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +245,10 @@ class CategoryScore:
         """Return the share of cases with everything right."""
         return self.right_cases / self.cases
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, the shares among them."""
+        return asdict(self) | {"cell_accuracy": self.cell_accuracy, "case_accuracy": self.case_accuracy}
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticsReport:
@@ -166,7 +260,11 @@ class SemanticsReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        return {
+            "categories": [category.as_dict() for category in self.categories],
+            "overall": self.overall.as_dict(),
+            "wrong": list(self.wrong),
+        }
 
 
 def score_semantics(

@@ -14,7 +14,7 @@ import yaml
 from corpora.vocabulary import Vocabulary
 from models.text.patterns import PhraseAutomaton
 from models.text.spelling import Speller
-from models.text.words import Words, fold_words, split_words
+from corpora.vocabulary.words import Words, fold_words, split_words
 
 
 class Layer(Enum):

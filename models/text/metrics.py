@@ -205,9 +205,10 @@ def interval(values: Values) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
-def divide(part: Counts, whole: Counts) -> Values:
+def divide(part: Counts | Values, whole: Counts) -> Values:
     """Return the ratios; NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+    ratios: Values = np.full(np.shape(whole), np.nan)
+    return np.divide(part, whole, out=ratios, where=np.asarray(whole) > 0)
 
 
 def _matrix(assigned: Mapping[str, Collection[str]], ids: Sequence[str], labels: Sequence[str]) -> Matrix:
@@ -229,7 +230,8 @@ def _f1(counts: Counts) -> Values:
 def _mean(values: Values) -> Values:
     """Return the mean along the last axis of what is known there; NaN where nothing is."""
     known = ~np.isnan(values)
-    return divide(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+    total: Values = np.where(known, values, 0).sum(axis=-1)
+    return divide(total, known.sum(axis=-1))
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -157,11 +157,16 @@ def with_plural(phrase: str) -> Iterator[str]:
 
 def our_labels(path: Path) -> dict[str, set[str]]:
     """Return the positive labels of each report in a file that `radlabel label` wrote."""
-    positive: dict[str, set[str]] = {}
-    for row in pq.read_table(path, columns=["report_id", "labels"]).to_pylist():
-        labels = json.loads(row["labels"])[LABEL_SET]
-        positive[row["report_id"]] = {name for name, label in labels.items() if label["value"] == "positive"}
-    return positive
+    prefix = f"{LABEL_SET}:"
+    return {
+        row["report_id"]: {name.removeprefix(prefix) for name, value in row.items() if value == "positive"}
+        for row in pq.read_table(path, columns=["report_id", *label_columns(path, prefix)]).to_pylist()
+    }
+
+
+def label_columns(path: Path, prefix: str) -> list[str]:
+    """Return the columns of a label set in a Parquet file."""
+    return [name for name in pq.read_schema(path).names if name.startswith(prefix)]
 
 
 def their_labels(path: Path) -> dict[str, set[str]]:

@@ -7,8 +7,8 @@ import pytest
 from corpora.errors import LabelSetUnknown, VocabularyInvalid
 from corpora.reports import Report
 from corpora.vocabulary import Vocabulary, load_vocabulary
-from corpora.vocabulary.folding import fold_phrase
 from corpora.vocabulary.schema import FindingKind
+from corpora.vocabulary.words import fold_words
 
 CHEST_FILES = ("lung", "pleura", "heart", "mediastin", "device", "bone", "procedure")
 
@@ -172,4 +172,4 @@ def test_phrases_of_the_vocabulary_are_read_as_their_concepts(vocabulary: Vocabu
 
 
 def test_folding_makes_no_phrase_empty(vocabulary: Vocabulary) -> None:
-    assert all(fold_phrase(phrase) for entry in vocabulary.findings.values() for phrase in entry.synonyms)
+    assert all(fold_words(phrase) for entry in vocabulary.findings.values() for phrase in entry.synonyms)
