@@ -32,6 +32,7 @@ _HEDGES = {"modal": Hedge.MODAL, "probable": Hedge.PROBABLE}
 _TWO_SIDED = frozenset(
     {"likely", "most", "probably", "probable", "possible", "suspected", "questionable", "questioned", "?"}
 )
+_COPULAS = frozenset({"is", "are", "was", "were"})
 _NOT_REACH = 4  # words: "not" denies what follows at once ("not significantly enlarged"), not the rest of the sentence
 _ADJACENT_ONLY = frozenset({"absent", "negative", "none", "nil", "neg"})
 # A denial of these says less than a denial of the finding itself.
@@ -75,7 +76,7 @@ def assert_mentions(layers: Layers, clauses: list[int], mentions: list[Mention])
                 reached = _reach_backward(layers, clauses, mentions, cue)
         elif kind in _AFTER:
             reached = _reach_backward(layers, clauses, mentions, cue)
-            if kind.startswith("hedge_after") and not any(m.anchor_end <= cue.start for m in mentions):
+            if kind.startswith("hedge_after") and not reached:
                 reached = _reach_forward(layers, clauses, mentions, cues, cue)  # "there is suspected heart failure"
         else:
             continue
@@ -222,7 +223,7 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
         return []  # "pleural thickening, likely chronic"
     if "?" in text and "(" in words[before[-1][1].anchor_end : cue.start]:
         return []  # "plaques (asbestos related?)"
-    if (kind.startswith("hedge_after") and set(text) <= _TWO_SIDED) or (kind == "resolved_after" and len(text) == 1):
+    if (kind.startswith("hedge_after") and set(text) - _COPULAS <= _TWO_SIDED) or (kind == "resolved_after" and len(text) == 1):
         follows = [m for m in mentions if m.anchor_start >= cue.end and clauses[m.anchor_start] == clause]
         if follows and not any(w in {",", ";"} for w in words[cue.end : follows[0].anchor_start]):
             return []

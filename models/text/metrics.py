@@ -65,8 +65,12 @@ class MultilabelReport:
     apart: tuple[Score, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+        """Return plain values for JSON, each score with its support."""
+        values = asdict(self)
+        for name in ("labels", "apart"):
+            values[name] = [asdict(score) | {"support": score.support} for score in getattr(self, name)]
+        values["micro"]["support"] = self.micro.support
+        return values
 
 
 def score_multilabel(
