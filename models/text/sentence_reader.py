@@ -213,11 +213,15 @@ class SentenceReader:
 
     def refined(self, concept_id: str, places: Sequence[str]) -> str:
         """Return the concept that is meant where the mention lies: a mass in the breast is a breast mass."""
-        refine = self.vocabulary.findings[concept_id].refine
+        concept = self.vocabulary.findings[concept_id]
+        refine = concept.refine
         if not refine:
             return concept_id
         for place in places:
-            for candidate in (place, *self.vocabulary.anatomy_ancestors(place)):
+            above = self.vocabulary.anatomy_ancestors(place)
+            if concept.anatomy in places and concept.anatomy not in above:
+                continue  # "pleural or pericardial effusion" is a pleural one as well
+            for candidate in (place, *above):
                 if candidate in refine:
                     return refine[candidate]
         return concept_id
