@@ -51,7 +51,7 @@ _ISE_KEPT = re.compile(
 )
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def fold_word(word: str) -> str:
     """Return a word in lower case, without accents, in the singular and in American spelling.
 

@@ -46,7 +46,7 @@ class Words:
         return len(self.words)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _fold(word: str) -> str:
     if (short := _SHORT.get(word.lower())) is not None:
         return fold_word(short)

@@ -223,7 +223,9 @@ def _reach_backward(layers: Layers, clauses: list[int], mentions: list[Mention],
         return []  # "pleural thickening, likely chronic"
     if "?" in text and "(" in words[before[-1][1].anchor_end : cue.start]:
         return []  # "plaques (asbestos related?)"
-    if (kind.startswith("hedge_after") and set(text) - _COPULAS <= _TWO_SIDED) or (kind == "resolved_after" and len(text) == 1):
+    if (kind.startswith("hedge_after") and set(text) - _COPULAS <= _TWO_SIDED) or (
+        kind == "resolved_after" and len(text) == 1
+    ):
         follows = [m for m in mentions if m.anchor_start >= cue.end and clauses[m.anchor_start] == clause]
         if follows and not any(w in {",", ";"} for w in words[cue.end : follows[0].anchor_start]):
             return []

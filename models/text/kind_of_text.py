@@ -25,8 +25,11 @@ _REPORT_SECTIONS = frozenset(
 )
 # Shares of words, set on invented texts: a report of a few words has hardly any word that is not the field's.
 _MIN_SIGNAL = 0.04
+# English reports: the words known are 0.74 to 1.00 of all (training reports of Open-i); Spanish ones (PadChest): median
+# 0.22. A report in a language that is not read must not come out as one without findings.
+_MIN_KNOWN = 0.55
 _SHORT_TEXT = 20
-_LETTER_SHARE = 0.05
+_LETTER_SHARE = 0.02
 
 
 def judge_text(report: Report, readings: Sequence[SentenceReading], spans: Sequence[SentenceSpan]) -> TextKind:
@@ -39,19 +42,15 @@ def judge_text(report: Report, readings: Sequence[SentenceReading], spans: Seque
     findings = sum(len(r.findings) for r in readings)
     headings = len({span.section for span in spans} & _REPORT_SECTIONS)
     has_source = bool(report.sections or report.modality or report.body_part)
+    if signals == 0 or sum(r.known_words for r in readings) / n_words < _MIN_KNOWN:
+        return TextKind.OTHER
+    if n_words > _SHORT_TEXT and headings < 2 and signals / n_words < _MIN_SIGNAL:
+        return TextKind.OTHER
     if not has_source:
-        if signals == 0:
-            return TextKind.OTHER
         if findings == 0 and not headings and n_words > _SHORT_TEXT and signals / n_words < _MIN_SIGNAL * 2:
             return TextKind.OTHER
-        if headings < 2 and signals / n_words < _MIN_SIGNAL:
-            return TextKind.OTHER
-        if (
-            headings < 2
-            and other_words >= 2
-            and other_words / n_words > _LETTER_SHARE * 0.4
-            and other_words * 2.5 > signals
-        ):
+        is_letter = other_words >= 2 and other_words / n_words > _LETTER_SHARE and other_words * 2.5 > signals
+        if headings < 2 and is_letter:
             return TextKind.OTHER
     return TextKind.CHEST if _is_chest(report, readings) else TextKind.OTHER_STUDY
 

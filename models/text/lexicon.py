@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -127,6 +127,11 @@ class Lexicon:
             self._automaton.add_words((marked,), role)
             if len(abbreviation) >= 3 and folded[0] not in _ORDINARY_WORDS:
                 self._automaton.add_words(folded, role)
+
+    @property
+    def words(self) -> Set[str]:
+        """Return the folded words that some phrase has."""
+        return self._automaton.words
 
     def split(self, text: str) -> Words:
         """Return a text's words, typing errors in known words mended and abbreviations marked."""

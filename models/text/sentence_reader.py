@@ -68,9 +68,13 @@ class SentenceReading:
     exam_other: int = 0
     report_words: int = 0
     other_words: int = 0  # words of letters, bills, laboratory lists
+    known_words: int = 0  # words that some phrase of the vocabulary or the cues has
     n_words: int = 0
 
 
+# Readings kept: about 1 KB each. Frequent sentences come back within a few thousand others; a larger cache gains little.
+CACHE_SIZE = 8192
+_REPORT_CUES = frozenset({"report_word", "exam_chest", "exam_other", "normal"})
 _RESPIRATORY = frozenset({"lung", "pleura"})
 
 
@@ -81,7 +85,7 @@ class SentenceReader:
     Radiology text repeats itself: about two thirds of Open-i's sentences have been seen before in the same corpus.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, cache_size: int = 32768) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, cache_size: int = CACHE_SIZE) -> None:
         self.vocabulary = vocabulary
         self._lexicon = Lexicon(vocabulary)
         self.pulmonary = frozenset(
@@ -274,6 +278,7 @@ class SentenceReader:
         kinds = [str(cue.value) for cue in layers.cues]
         organs = [m for m in layers.anatomy if anatomy[str(m.value)].organ]
         words = layers.words
+        spoken = [word for word in words.words[n_prefix:] if word[0].isalpha() or (word[0] == "@" and len(word) > 1)]
         first = next((m for m in organs if m.start >= n_prefix), None)
         elsewhere_organs = [str(m.value) for m in organs if anatomy[str(m.value)].chest is False]
         return SentenceReading(
@@ -284,9 +289,10 @@ class SentenceReader:
             elsewhere=elsewhere,
             exam_chest=kinds.count("exam_chest"),
             exam_other=kinds.count("exam_other"),
-            report_words=kinds.count("report_word") + kinds.count("exam_chest") + kinds.count("exam_other"),
+            report_words=sum(kind in _REPORT_CUES for kind in kinds),
             other_words=kinds.count("not_report"),
-            n_words=len(layers.words) - n_prefix,
+            known_words=sum(word in self._lexicon.words for word in spoken),
+            n_words=len(spoken),
         )
 
 

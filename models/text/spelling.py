@@ -31,7 +31,7 @@ class Speller:
             if len(word) >= SHORTEST - 1 and word.isalpha():
                 self._by_letter[word[0]].append(word)
         # Bounded: free text brings new words without end.
-        self.correct = lru_cache(maxsize=32768)(self._correct)
+        self.correct = lru_cache(maxsize=8192)(self._correct)
 
     def _correct(self, word: str) -> str:
         """Return the known word that ``word`` probably is, or ``word`` itself."""

@@ -13,7 +13,7 @@ from corpora.reports import Report, SectionKind
 from corpora.vocabulary import Vocabulary
 from models.text.kind_of_text import TextKind, judge_text
 from models.text.sections import split_sections
-from models.text.sentence_reader import Sentence, SentenceFinding, SentenceReader, SentenceReading
+from models.text.sentence_reader import CACHE_SIZE, Sentence, SentenceFinding, SentenceReader, SentenceReading
 from models.text.sentences import SentenceSpan, split_sentences
 
 # Never evidence (design, "Label semantics"): what was asked, how it was done, what is advised.
@@ -58,7 +58,7 @@ class RuleTeacher:
     One instance serves one thread; readings depend on the report and the vocabulary alone.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, cache_size: int = 32768) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, cache_size: int = CACHE_SIZE) -> None:
         self.vocabulary = vocabulary
         self.sentences = SentenceReader(vocabulary, cache_size=cache_size)
 

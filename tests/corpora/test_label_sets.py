@@ -12,8 +12,8 @@ from corpora.sources.openi import iter_openi_codes
 from corpora.vocabulary import Vocabulary, load_vocabulary
 from corpora.vocabulary.schema import Readout
 
-NIH14 = """Atelectasis Cardiomegaly Effusion Infiltration Mass Nodule Pneumonia Pneumothorax Consolidation Edema Emphysema
-Fibrosis Pleural_Thickening Hernia""".split()
+NIH14 = """Atelectasis Cardiomegaly Effusion Infiltration Mass Nodule Pneumonia Pneumothorax Consolidation Edema
+Emphysema Fibrosis Pleural_Thickening Hernia""".split()
 NAMES = ("chexpert14", "nih14", "openi")
 
 

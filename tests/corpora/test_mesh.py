@@ -16,9 +16,10 @@ from corpora.vocabulary.schema import LabelSet
 
 # Degree, form, number and age, and whole organs: qualifiers that say neither a side nor a place that is compared.
 NOT_SCORED = frozenset(
-    """abnormal acute anterior blunted borderline bronchovascular chronic degenerative diffuse elevated enlarged flattened
-    focal healed hyperdistention hypoinflation interstitial irregular large mild moderate multilobar multiple obscured
-    patchy posterior prominent reticular round scattered severe small streaky tortuous lung thorax heart""".split()
+    """abnormal acute anterior blunted borderline bronchovascular chronic degenerative diffuse elevated enlarged
+    flattened focal healed hyperdistention hypoinflation interstitial irregular large mild moderate multilobar multiple
+    obscured patchy posterior prominent reticular round scattered severe small streaky tortuous
+    lung thorax heart""".split()
 ) | {"heart atria", "heart ventricles", "blood vessels", "pulmonary alveoli", "azygos lobe", "pulmonary artery"}
 # One or a few codes each.
 RARE = frozenset({"supracardiac", "esophagus", "bronchi", "sulcus", "pleural sinus", "cardiophrenic angle"}) | {

@@ -76,7 +76,7 @@ def test_british_spelling_plural_and_typing_errors(teacher: RuleTeacher) -> None
 
 
 def test_an_ordinary_word_is_not_corrected_to_a_finding(teacher: RuleTeacher) -> None:
-    assert findings_of(teacher, "After injection the port flushes.")[0].concept_id == "port_catheter"
+    assert assertions_of(teacher, "No effusion after the injection.") == {"pleural_effusion": "negative"}
 
 
 def test_indication_is_no_evidence(teacher: RuleTeacher) -> None:
