@@ -52,6 +52,7 @@ class Member:
 
     @property
     def file_name(self) -> str:
+        """Return the name of the file without the folders of the wheel."""
         return self.wheel_path.rpartition("/")[2]
 
 

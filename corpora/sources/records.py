@@ -66,6 +66,7 @@ class RowReader:
             return invalid.with_traceback(None)
 
     def invalid(self, row: int, reason: str, field: str | None = None) -> RowInvalid:
+        """Return the error for a row of this source."""
         return RowInvalid(source=self.source, row=row, field=field, reason=reason)
 
     def _read(self, row: int, cells: Mapping[str, object], sections: object) -> Report:

@@ -2,8 +2,8 @@
 
 A file may hold any of the top-level keys of `VocabularyFile`; the packaged files split them by topic, a user's file
 (``--vocabulary``) usually adds ``findings`` and ``label_sets``. Phrases are written in lower case, singular and
-American spelling: the matcher folds case, plural, British spelling and hyphens on both sides (`corpora.vocabulary.words`).
-Ids are ``snake_case`` and never change once released.
+American spelling: the matcher folds case, plural, British spelling and hyphens on both sides
+(`corpora.vocabulary.words`). Ids are ``snake_case`` and never change once released.
 """
 
 from __future__ import annotations

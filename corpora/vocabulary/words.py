@@ -22,13 +22,14 @@ _TOKEN = re.compile(
 # Telegraphic words and what they stand for; those that need their capitals are abbreviations of the vocabulary.
 _SHORT = {
     "w/o": "without", "w/": "with", "c/w": "with", "b/l": "bilateral", "f/u": "followup", "d/c": "removed",
-    "d/c'd": "removed", "d/cd": "removed", "neg": "negative", "poss": "possible", "prob": "probable", "mod": "moderate", "sm": "small",
-    "lg": "large", "bilat": "bilateral", "consol": "consolidation", "infilt": "infiltrate", "infil": "infiltrate",
-    "fx": "fracture", "fxs": "fracture", "frx": "fracture", "eff": "effusion", "effs": "effusion", "vasc": "vascular",
-    "pulm": "pulmonary", "rt": "right", "lt": "left", "unch": "unchanged", "incr": "increased", "decr": "decreased",
-    "susp": "suspected", "clr": "clear", "nl": "normal", "abnl": "abnormal", "opac": "opacity", "atx": "atelectasis",
-    "atel": "atelectasis", "ptx": "pneumothorax", "pna": "pneumonia", "mediast": "mediastinum", "thx": "thorax",
-    "sig": "significant", "min": "minimal", "approx": "approximately",
+    "d/c'd": "removed", "d/cd": "removed", "neg": "negative", "poss": "possible", "prob": "probable",
+    "mod": "moderate", "sm": "small", "lg": "large", "bilat": "bilateral", "consol": "consolidation",
+    "infilt": "infiltrate", "infil": "infiltrate", "fx": "fracture", "fxs": "fracture", "frx": "fracture",
+    "eff": "effusion", "effs": "effusion", "vasc": "vascular", "pulm": "pulmonary", "rt": "right", "lt": "left",
+    "unch": "unchanged", "incr": "increased", "decr": "decreased", "susp": "suspected", "clr": "clear",
+    "nl": "normal", "abnl": "abnormal", "opac": "opacity", "atx": "atelectasis", "atel": "atelectasis",
+    "ptx": "pneumothorax", "pna": "pneumonia", "mediast": "mediastinum", "thx": "thorax", "sig": "significant",
+    "min": "minimal", "approx": "approximately",
 }  # fmt: skip
 _JOINING = re.compile(r"(?<=\w)[-‐‑](?=\w)")
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from corpora.vocabulary import Vocabulary
+from corpora.vocabulary.words import Words, fold_words, split_words
 from models.text.patterns import PhraseAutomaton
 from models.text.spelling import Speller
-from corpora.vocabulary.words import Words, fold_words, split_words
 
 
 class Layer(Enum):

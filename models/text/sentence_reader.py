@@ -72,7 +72,8 @@ class SentenceReading:
     n_words: int = 0
 
 
-# Readings kept: about 1 KB each. Frequent sentences come back within a few thousand others; a larger cache gains little.
+# Readings kept: about 1 KB each. Frequent sentences come back within a few thousand others; a larger cache gains
+# little.
 CACHE_SIZE = 8192
 _REPORT_CUES = frozenset({"report_word", "exam_chest", "exam_other", "normal"})
 _RESPIRATORY = frozenset({"lung", "pleura"})

@@ -21,7 +21,9 @@ class SentenceSpan:
 
 # A full stop ends a sentence unless it stands in a number, after an initial or in one of these.
 _ABBREVIATED = frozenset(
-    "dr mr mrs ms prof vs approx e.g i.e etc ca cf fig st resp incl excl min max dept ext int lat ant post sup inf".split()
+    (
+        "dr mr mrs ms prof vs approx e.g i.e etc ca cf fig st resp incl excl min max dept ext int lat ant post sup inf"
+    ).split()
 )
 _END = re.compile(
     r"(?<![\s.])[.!?]{1,2}(?=[\s\"')\]]|$)"

@@ -109,7 +109,7 @@ def test_a_user_file_changes_the_digest(tmp_path: Path) -> None:
         ("findings: [{id: x1, name: X, synonyms: ['--']}]", "phrase '--' has no word in it"),
         ("findings: [{id: x1, name: X, parents: [nothing], synonyms: [xyz]}]", "parent 'nothing' is not defined"),
         ("findings: [{id: x1, name: X, anatomy: nowhere, synonyms: [xyz]}]", "anatomy 'nowhere' is not defined"),
-        ("findings: [{id: x1, name: X, parents: [x2], synonyms: [xz]}, {id: x2, name: Y, parents: [x1], synonyms: [yz]}]",
+        ("findings: [{id: x1, name: X, parents: [x2], synonyms: [xz]}, {id: x2, name: Y, parents: [x1]}]",
          "is its own ancestor"),
         ("findings: [{id: x1, name: X, colour: red}]", "mine.yaml: findings > 'x1' > colour: Extra inputs"),
         ("findings: [{id: X 1, name: X}]", "findings > 'X 1' > id: String should match"),
