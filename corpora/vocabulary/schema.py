@@ -19,7 +19,7 @@ Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FindingKind(StrEnum):
