@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from typer.core import TyperGroup
+from typer.main import get_command
 
 import nlp_service
+from corpora import Assertion, Report
 from docs.generate import GENERATED
 from nlp_service._version import __version__
 from nlp_service.cli.app import app
@@ -26,6 +27,7 @@ from tests.conftest import ROOT
 PACKAGES = ("corpora", "models", "nlp_service")
 # Heavy, or part of an extra: imported inside the function that needs them.
 LATE = {"torch", "transformers", "datasets", "onnx", "onnxruntime", "safetensors", "tokenizers"}
+GENERATED_REFERENCE = ROOT / "docs" / "cli.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "deploy").glob("**/*.md")])
 PYTHON_FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -39,6 +41,10 @@ def console_commands(page: Path) -> Iterator[list[str]]:
                 yield words
 
 
+def code_blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
 def is_radlabel(word: str) -> bool:
     return word == "radlabel" or word.endswith("bin/radlabel")
 
@@ -46,6 +52,7 @@ def is_radlabel(word: str) -> bool:
 RADLABEL_COMMANDS = [
     pytest.param(words[index:], id=f"{page.name}:{' '.join(words[index : index + 3])}")
     for page in PAGES
+    if page != GENERATED_REFERENCE
     for words in console_commands(page)
     for index in range(len(words))
     # The name of the distribution and of the image is no command: pip and docker take it as an argument.
@@ -55,11 +62,13 @@ RADLABEL_COMMANDS = [
 
 @pytest.mark.parametrize("words", RADLABEL_COMMANDS)
 def test_documented_command_exists_with_its_options(words: list[str]) -> None:
-    command = typer.main.get_command(app)
-    arguments = words[1:]
+    command, arguments = get_command(app), words[1:]
+    context = command.make_context("radlabel", [], resilient_parsing=True)
     while isinstance(command, TyperGroup) and arguments and not arguments[0].startswith("-"):
-        assert arguments[0] in command.commands, f"radlabel has no command {arguments[0]}"
-        command = command.commands[arguments.pop(0)]
+        name = arguments.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"there is no command {name}"
+        command = found
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     used = {word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
     assert used <= known
@@ -67,6 +76,27 @@ def test_documented_command_exists_with_its_options(words: list[str]) -> None:
 
 def test_pages_show_the_command_at_work() -> None:
     assert len(RADLABEL_COMMANDS) > 5
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/labeling.md"])
+def test_python_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "nlp_service" / "examples" / "reports.csv", tmp_path)
+    blocks = code_blocks(ROOT / page, "python")
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), {"__name__": "example"})
+
+
+def test_yaml_example_is_a_valid_vocabulary(tmp_path: Path) -> None:
+    [block] = code_blocks(ROOT / "docs" / "labeling.md", "yaml")
+    own = tmp_path / "trial.yaml"
+    own.write_text(block, encoding="utf-8")
+    labeler = nlp_service.Labeler(label_sets=["our_trial"], vocabulary=[own])
+    labels = labeler.label(Report("r1", "CT of the chest: the atoll sign in the left lower lobe.")).labels["our_trial"]
+    assert {name: label.value for name, label in labels.items()} == dict.fromkeys(
+        ("Halo", "Opacity"), Assertion.POSITIVE
+    )
 
 
 def test_documented_make_targets_exist() -> None:

@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+import tracemalloc
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -24,8 +25,9 @@ from tempfile import TemporaryDirectory
 from corpora import Report
 from corpora.vocabulary import load_vocabulary
 from models.text.teacher import RuleTeacher
+from nlp_service.chunks import iter_chunks, plan_inputs
 from tests.benchmarks.load import corpus_reports, distinct_share, write_csv
-from tests.benchmarks.measure import Run, machine, run_measured
+from tests.benchmarks.measure import MIB, Run, machine, run_measured
 
 FEW, MANY = 4_000, 107_783
 
@@ -113,17 +115,33 @@ def measure_memory(folder: Path, jobs: list[int], many: int) -> dict[str, object
     for count in (FEW, many):
         source = folder / f"padchest-{count}.csv"
         sizes[count] = (source, write_csv(islice(corpus_reports("padchest"), count), source))
-    memory: dict[str, object] = {}
+    digests_mib = measure_ids(sizes[many][0]) / MIB
+    memory: dict[str, object] = {"report_id_digests_mib": round(digests_mib, 1)}
     for n in jobs:
         few, lots = (label(source, folder / "labels.parquet", n) for source, _ in sizes.values())
         memory[f"jobs_{n}"] = {
             f"peak_mib_{sizes[FEW][1]}": round(few.peak_mib, 1),
             f"peak_mib_{sizes[many][1]}": round(lots.peak_mib, 1),
             "growth": round(lots.peak_mib / few.peak_mib - 1, 3),
+            "growth_apart_from_digests": round((lots.peak_mib - digests_mib) / few.peak_mib - 1, 3),
             "reports_per_s": round(sizes[many][1] / lots.wall_s, 1),
         }
         say(f"{n} processes: {few.peak_mib:.0f} MiB for {FEW:,} reports, {lots.peak_mib:.0f} MiB for {many:,}")
     return memory
+
+
+def measure_ids(source: Path) -> int:
+    """Return the bytes by which the digests grow, by which repeated report ids are found, from few reports to all."""
+    count, at_few, at_end = 0, 0, 0
+    tracemalloc.start()
+    for chunk in iter_chunks(plan_inputs([source], None)):
+        count += len(chunk.items)
+        # The last chunk comes when the ids are no longer needed: the largest value is that of the one before.
+        at_end = max(at_end, tracemalloc.get_traced_memory()[0])
+        if count <= FEW:
+            at_few = at_end
+    tracemalloc.stop()
+    return at_end - at_few
 
 
 def say(message: str) -> None:

@@ -1,0 +1,208 @@
+"""`radlabel label`: files of reports in, a file of labels out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from nlp_service.cli.errors import EXIT_ROWS_FAILED, discard_stdout, exit_on_error, stop_on_sigterm
+from nlp_service.cli.progress import progress_as_json, shown_progress
+
+if TYPE_CHECKING:
+    from nlp_service.batch import RunSummary
+
+STDOUT = "-"
+DEFAULT_LABEL_SET = "chexpert14"
+
+
+def label(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN",
+            help="Files or folders of reports: CSV, JSON Lines, Parquet, text files, Open-i XML, PadChest's table.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where labels go. The suffix chooses the form: .csv (one column a label), .jsonl (everything, with "
+            "evidence), .parquet (both), .csv.gz, .jsonl.gz. `-` writes JSON Lines to stdout.",
+            show_default=False,
+        ),
+    ],
+    label_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Labels to give: chexpert14, nih14, openi or a set of your own (default: {DEFAULT_LABEL_SET}); may "
+            "be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML file that adds findings or label sets; may be given again. See: radlabel vocabulary check.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of the inputs: csv, jsonl, parquet, text, openi, padchest (default: by suffix or content).",
+            show_default=False,
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=COLUMN",
+            help="Column that holds a field of the report, as text=REPORT_BODY; may be given again. Usual names are "
+            "found by themselves.",
+            show_default=False,
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of text inputs (default: detected per file).", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Number of processes (default: one a core, at most 8).", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Read so many reports at most.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it is there, and forget a run that was stopped.")
+    ] = False,
+    reject_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where rows that fail are listed, as JSON Lines with source, row, report id, field and reason "
+            "(default: OUT.rejects.jsonl, if there are any).",
+            show_default=False,
+        ),
+    ] = None,
+    keep_errors: Annotated[
+        bool, typer.Option("--keep-errors", help="Give rows that fail a row of status `error` in OUT, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Progress as JSON lines on stderr, the summary as JSON on stdout.")
+    ] = False,
+) -> None:
+    """Label files of radiology reports.
+
+    Every report becomes a row with its id and accession number, its status, and a value for each label: positive,
+    negative, uncertain, or nothing where the report does not speak of it. Reports stay on this machine.
+
+    A run that was stopped goes on with --resume and gives the same bytes. Exit codes: 0 all rows were read, 1 some
+    failed and are in the reject file, 2 nothing was done.
+
+    For example:
+
+        radlabel label reports.csv -o labels.csv
+        radlabel label 2023.csv 2024.csv -o labels.parquet --label-set chexpert14 --label-set nih14
+        radlabel label export.csv -o labels.jsonl --column text=REPORT_BODY --column report_id=EXAM --jobs 4
+        radlabel label reports/ -o - | head -n 1
+    """
+    if resume and overwrite:
+        raise typer.BadParameter("go on with the run, or start over: not both", param_hint="--resume, --overwrite")
+    if resume and output == STDOUT:
+        raise typer.BadParameter("what went to stdout cannot be resumed", param_hint="--resume")
+    columns = _column_mapping(column or [])
+    with exit_on_error(), stop_on_sigterm(), ExitStack() as stack:
+        from nlp_service.batch import label_files
+
+        show = stack.enter_context(shown_progress(as_json, limit))
+        try:
+            summary = label_files(
+                inputs,
+                _stdout() if output == STDOUT else output,
+                label_sets=label_set or (DEFAULT_LABEL_SET,),
+                vocabulary=vocabulary or (),
+                format=format,
+                columns=columns,
+                encoding=encoding,
+                limit=limit,
+                jobs=jobs,
+                resume=resume,
+                overwrite=overwrite,
+                reject_file=reject_file,
+                keep_errors=keep_errors,
+                on_progress=show,
+            )
+        except BaseException:
+            if output == STDOUT:
+                discard_stdout()
+            raise
+    _report(summary, as_json)
+    if summary.counts.rejected:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _column_mapping(pairs: list[str]) -> dict[str, str]:
+    columns = {}
+    for pair in pairs:
+        field, equals, name = pair.partition("=")
+        if not equals or not field:
+            raise typer.BadParameter(f"{pair!r} is not of the form FIELD=COLUMN", param_hint="--column")
+        if field in columns:
+            raise typer.BadParameter(f"{field!r} is given twice", param_hint="--column")
+        columns[field.strip()] = name.strip()
+    return columns
+
+
+def _stdout() -> IO[bytes]:
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
+def _report(summary: RunSummary, as_json: bool) -> None:
+    """Tell what was done: in words on standard error, or as JSON on stdout, unless the rows went there."""
+    if as_json:
+        typer.echo(json.dumps(_summary_as_json(summary)), err=summary.output is None)
+        return
+    name = str(summary.output or "stdout")
+    if summary.was_complete:
+        typer.echo(f"{name}: is complete, nothing to resume", err=True)
+        return
+    counts, progress = summary.counts, summary.progress
+    resumed = f", {progress.resumed:,} of them before" if progress.resumed else ""
+    typer.echo(
+        f"{name}: {counts.read:,} read{resumed} = {counts.ok:,} ok + {counts.no_text:,} no_text + "
+        f"{counts.not_applicable:,} not_applicable + {counts.rejected:,} rejected "
+        f"({progress.elapsed_s:.1f} s, {progress.reports_per_s:,.0f} reports/s)",
+        err=True,
+    )
+    if counts.rejected and summary.reject_file:
+        typer.echo(f"rejected rows are listed in {summary.reject_file}", err=True)
+    elif counts.rejected:
+        for reject in summary.rejects:
+            typer.echo(f"rejected: {reject}", err=True)
+        more = counts.rejected - len(summary.rejects)
+        if more:
+            typer.echo(f"and {more:,} more; --reject-file lists them all", err=True)
+
+
+def _summary_as_json(summary: RunSummary) -> dict[str, object]:
+    model = summary.model
+    return {
+        "event": "summary",
+        "output": None if summary.output is None else str(summary.output),
+        "reject_file": None if summary.reject_file is None else str(summary.reject_file),
+        "was_complete": summary.was_complete,
+        **progress_as_json(summary.progress),
+        "model": model and {"name": model.name, "version": model.version, "digest": model.digest},
+    }

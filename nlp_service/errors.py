@@ -1,0 +1,35 @@
+"""What can go wrong with a run, as a branch of the tree in `corpora.errors`.
+
+    RadlabelError
+    +-- OutputUnusable      an output has no known suffix, or is one of the inputs      (also ValueError)
+    +-- OutputExists        an output, or an unfinished run for it, is there already    (also FileExistsError)
+    +-- OutputUnwritable    an output cannot be written: no permission, a full disk     (also OSError)
+    +-- ResumeMismatch      inputs, options or model are not those of the run to resume (also ValueError)
+    +-- WorkerDied          a worker process ended in the middle of its work            (also RuntimeError)
+
+The rules for messages are those of `corpora.errors`: nothing of a report's content.
+"""
+
+from __future__ import annotations
+
+from corpora.errors import RadlabelError
+
+
+class OutputUnusable(RadlabelError, ValueError):
+    """An output has a suffix that names no format, or is the same file as an input."""
+
+
+class OutputExists(RadlabelError, FileExistsError):
+    """An output is there already, or an unfinished run for it; the message says which option to give."""
+
+
+class OutputUnwritable(RadlabelError, OSError):
+    """An output cannot be written; what was under its name before is untouched."""
+
+
+class ResumeMismatch(RadlabelError, ValueError):
+    """Inputs, options, model or versions are not those of the run that is to be resumed."""
+
+
+class WorkerDied(RadlabelError, RuntimeError):
+    """A worker process ended in the middle of its work; the chunks finished before are kept."""
