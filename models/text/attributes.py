@@ -58,6 +58,8 @@ def _hosts(layers: Layers, clauses: list[int], mentions: list[Mention], match: M
         return [after[0]]
     if before:
         host = before[-1]
+        if any(c.value in {"negation_before", "normal"} and host.end <= c.start <= match.start for c in layers.cues):
+            return []  # "emphysema without acute disease"
         words = layers.words.words
         gap = words[host.end : match.start]
         if ("and" in gap or "," in gap) and after and not _has_cue(layers, host.end, match.start, {"verb", "persists"}):

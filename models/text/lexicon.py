@@ -143,7 +143,8 @@ class Lexicon:
         for i, (start, end) in enumerate(zip(words.starts, words.ends, strict=True)):
             mark = self._abbreviations.get(text[start:end])
             # In a text all in capitals an ordinary word looks like an abbreviation: there the word is taken.
-            if mark is not None and not (shouting and marked[i] in _ORDINARY_WORDS):
+            is_vertebra = len(text[start:end]) == 1 and text[end : end + 1].isdigit()  # L4 is no side
+            if mark is not None and not is_vertebra and not (shouting and marked[i] in _ORDINARY_WORDS):
                 marked[i] = mark
         return Words(tuple(marked), words.starts, words.ends, text)
 
@@ -175,13 +176,10 @@ class Lexicon:
             target.append(Match(role.value, start, end))
         layers.anatomy = _longest(plain[Layer.ANATOMY], _span)
         sideless = [m for m in layers.anatomy if self.vocabulary.anatomy[str(m.value)].is_sideless]
-        layers.laterality = [
-            side
-            for side in _longest(plain[Layer.LATERALITY], _span)
-            if not any(place.start <= side.start and side.end <= place.end for place in sideless)
-        ]
-        layers.severity = _longest(plain[Layer.SEVERITY], _span)
-        layers.temporality = _longest(plain[Layer.TEMPORALITY], _span)
+        layers.laterality = _outside(_longest(plain[Layer.LATERALITY], _span), sideless)
+        # "small bowel" is not small, "right larger than left" no growth.
+        layers.severity = _outside(_longest(plain[Layer.SEVERITY], _span), layers.anatomy)
+        layers.temporality = _outside(_longest(plain[Layer.TEMPORALITY], _span), layers.laterality)
         layers.cues = _longest(cues, _span)
         return layers
 
@@ -206,6 +204,11 @@ _ORDINARY_WORDS = frozenset(
 
 def _span(match: Match) -> tuple[int, int]:
     return match.start, match.end
+
+
+def _outside(matches: list[Match], others: list[Match]) -> list[Match]:
+    """Return the matches that are no part of another layer's phrase."""
+    return [m for m in matches if not any(other.start <= m.start and m.end <= other.end for other in others)]
 
 
 def _longest(items: list[Any], span: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from corpora.summary import SourceSummary, summarize
 
 
 def test_counts_add_up() -> None:
-    records = [
+    records: list[Report | RowInvalid] = [
         Report("1", "abc", accession_number="A"),
         Report("2", "abc"),
         Report("3", "abcdefg"),

@@ -58,6 +58,20 @@ def test_attributes(teacher: RuleTeacher) -> None:
     assert nodule.measurement.size_mm == (12.0, 8.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("Bilateral effusions, right larger than left.", "temporality", None),
+        ("Emphysema without acute disease.", "temporality", None),
+        ("Compression fracture of L2.", "laterality", None),
+        ("Small bowel obstruction.", "severity", None),
+        ("Nodule not seen on the prior study.", "temporality", "new"),
+    ],
+)
+def test_words_that_are_no_attribute(teacher: RuleTeacher, text: str, field: str, value: str | None) -> None:
+    assert getattr(findings_of(teacher, text)[0], field) == value
+
+
 def test_a_distance_is_no_size(teacher: RuleTeacher) -> None:
     (tube,) = findings_of(teacher, "Endotracheal tube tip 4 cm above the carina.")
     assert tube.measurement is None
