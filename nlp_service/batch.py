@@ -265,12 +265,15 @@ class _Run:
     def _label(self, chunks: Iterable[Chunk]) -> Generator[ChunkResult]:
         source = iter(chunks)
         first = list(islice(source, CHUNKS_BEFORE_WORKERS + 1)) if self._jobs > 1 else []
-        if len(first) > CHUNKS_BEFORE_WORKERS:
+        is_long = len(first) > CHUNKS_BEFORE_WORKERS
+        source = chain(first, source)
+        del first  # a generator keeps its variables, and these are thousands of reports
+        if is_long:
             with WorkerPool(self._plan, self._jobs) as pool:
-                yield from pool.label_all(chain(first, source))
+                yield from pool.label_all(source)
             return
         here = ChunkLabeler(self._plan, self._labeler)
-        for chunk in chain(first, source):
+        for chunk in source:
             yield here.label(chunk)
 
     def _unfinished(self, chunks: Iterable[Chunk], part: PartFolder) -> Iterator[Chunk]:

@@ -33,3 +33,15 @@ class ResumeMismatch(RadlabelError, ValueError):
 
 class WorkerDied(RadlabelError, RuntimeError):
     """A worker process ended in the middle of its work; the chunks finished before are kept."""
+
+
+def describe(error: BaseException) -> str:
+    """Return the kind of an error and the place in this code that it came from, without its message."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in ("corpora", "models", "nlp_service"):
+            place = f" in {module}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{place}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpora.findings import LabeledReport, Status
 from nlp_service.chunks import Chunk, Reject
-from nlp_service.errors import WorkerDied
+from nlp_service.errors import WorkerDied, describe
 from nlp_service.rows import RowForm
 from nlp_service.writers import writer_for
 
@@ -201,18 +201,6 @@ def _serve(connection: Connection, plan: WorkPlan) -> None:
         return  # nobody waits for the answer any more
     except Exception as error:  # whatever it is, its message could quote a report: its kind goes back, and the place
         connection.send(describe(error))
-
-
-def describe(error: BaseException) -> str:
-    """Return the kind of an error and the place in this code that it came from, without its message."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] in ("corpora", "models", "nlp_service"):
-            place = f" in {module}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}{place}"
 
 
 @contextmanager

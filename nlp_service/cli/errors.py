@@ -16,6 +16,7 @@ from types import FrameType
 import typer
 
 from corpora.errors import RadlabelError
+from nlp_service.errors import describe
 
 EXIT_OK = 0
 EXIT_ROWS_FAILED = 1
@@ -66,20 +67,6 @@ def stop_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def describe(error: BaseException) -> str:
-    """Return the kind of an error and the place in this code that it came from, without its message.
-
-    >>> try:
-    ...     int("Smith")
-    ... except ValueError as error:
-    ...     describe(error)
-    'ValueError'
-    """
-    from nlp_service.work import describe
-
-    return describe(error)
 
 
 def discard_stdout() -> None:
