@@ -74,7 +74,7 @@ class SentenceReading:
 
 # Readings kept: about 1 KB each. Frequent sentences come back within a few thousand others; a larger cache gains
 # little.
-CACHE_SIZE = 8192
+CACHE_SIZE = 4096
 _REPORT_CUES = frozenset({"report_word", "exam_chest", "exam_other", "normal"})
 _RESPIRATORY = frozenset({"lung", "pleura"})
 
