@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 _EXCEPTIONS = {
-    "bullae": "bulla", "pleurae": "pleura", "hila": "hilum", "apices": "apex", "apexes": "apex",
+    "bullae": "bulla", "sequelae": "sequela", "pleurae": "pleura", "hila": "hilum", "apices": "apex", "apexes": "apex",
     "vertebrae": "vertebra", "granulomata": "granuloma", "bronchi": "bronchus", "foci": "focus",
     "diverticula": "diverticulum", "septa": "septum", "sulci": "sulcus", "thrombi": "thrombus", "emboli": "embolus",
     "calculi": "calculus", "pneumothoraces": "pneumothorax", "hemothoraces": "hemothorax",
