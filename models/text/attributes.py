@@ -51,7 +51,7 @@ def _hosts(layers: Layers, clauses: list[int], mentions: list[Mention], match: M
     clause = clauses[match.start]
     before = [m for m in mentions if m.end <= match.start and clauses[m.anchor_start] == clause]
     after = [m for m in mentions if m.start >= match.end and clauses[m.anchor_start] == clause]
-    if _follows_preposition(layers, match) and before:
+    if _follows_preposition(layers, match) and before and not _opens_next(layers, match, before[-1], after):
         host = before[-1]
         return [host, *_joined_before(layers, before)]
     if after and (not before or _leads_to(layers, match, after[0])):
@@ -110,6 +110,15 @@ _FILLERS = frozenset(
 
 def _covered(layers: Layers) -> set[int]:
     return {i for name in _FIELDS for m in getattr(layers, name) for i in range(m.start, m.end)}
+
+
+def _opens_next(layers: Layers, match: Match, earlier: Mention, after: list[Mention]) -> bool:
+    """Whether an attribute behind a joint begins the next finding: "tube below the carina, and left jugular line"."""
+    words = layers.words.words
+    joined = {",", "and"} & set(words[max(earlier.end, match.start - 2) : match.start])
+    if not joined or not after or not _leads_to(layers, match, after[0]):
+        return False
+    return not {"and", "or"} & set(words[match.end : after[0].start])
 
 
 def _leads_to(layers: Layers, match: Match, mention: Mention) -> bool:

@@ -61,6 +61,8 @@ class Scopes:
             starting = next((c for c in self.cues if c.start == i), None)
             if starting is not None and self._ends_scope(cue, starting):
                 return i
+            if cue.value == "resolved_before" and words[i] == "with":
+                return i  # "clearing of the infiltrate with residual atelectasis"
             if words[i] in _JOINTS and i + 1 < len(words) and self._any_mention(cue.end, i):
                 is_list = self._has_or_later(i) or bool(_ENUMERATING & set(words[cue.start : cue.end]))
                 if not is_negation and words[i] in {",", "-"} and not is_list:

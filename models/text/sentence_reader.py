@@ -208,7 +208,7 @@ class SentenceReader:
             laterality=laterality,
             location=location,
             severity=mention.severity[0] if mention.severity else None,
-            temporality=mention.temporality[0] if mention.temporality else None,
+            temporality=_temporality(mention),
             measurement=mention.measurement,
             is_pronoun=mention.is_pronoun,
             is_restricted=mention.is_restricted,
@@ -242,7 +242,9 @@ class SentenceReader:
         return next(iter(sides)) if len(sides) == 1 else "bilateral"
 
     def _is_plural_of_a_pair(self, layers: Layers, mention: Mention, concept_id: str) -> bool:
-        """Whether a plural without a side means both: "the lung bases", "pleural effusions"."""
+        """Whether a plural without a side means both: "the lung bases", "pleural effusions", but not "no effusions"."""
+        if mention.assertion is Assertion.NEGATIVE:
+            return False
         if self.vocabulary.findings[concept_id].is_paired and _is_plural(layers, mention.end - 1):
             return True
         return any(
@@ -295,6 +297,12 @@ class SentenceReader:
             known_words=sum(word in self._lexicon.words for word in spoken),
             n_words=len(spoken),
         )
+
+
+def _temporality(mention: Mention) -> str | None:
+    """Return the change said of a mention; what is "nearly resolved" is still there, and improved."""
+    first = mention.temporality[0] if mention.temporality else None
+    return "improved" if first == "resolved" and mention.assertion is not Assertion.NEGATIVE else first
 
 
 def _is_plural(layers: Layers, word: int) -> bool:

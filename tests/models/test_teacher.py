@@ -32,6 +32,9 @@ def assertions_of(teacher: RuleTeacher, text: str) -> dict[str, str]:
         ("History of pneumonia.", {}),
         ("Ankle edema.", {"soft_tissue_edema": "positive"}),
         ("Mass in the left breast.", {"breast_mass": "positive"}),
+        ("Interval clearing of the infiltrate with minimal residual atelectasis.",
+         {"infiltrate": "negative", "atelectasis": "positive"}),
+        ("Subtle fractures can be missed.", {}),
         # Found in training reports: a longer cue once swallowed the negation.
         ("The lungs are grossly clear of airspace disease, pneumothorax, or effusion.",
          {"airspace_disease": "negative", "pneumothorax": "negative", "pleural_effusion": "negative"}),
@@ -66,6 +69,9 @@ def test_attributes(teacher: RuleTeacher) -> None:
         ("Compression fracture of L2.", "laterality", None),
         ("Small bowel obstruction.", "severity", None),
         ("Nodule not seen on the prior study.", "temporality", "new"),
+        ("The opacity has nearly completely resolved.", "temporality", "improved"),
+        ("No effusions.", "laterality", None),
+        ("NG tube below the diaphragm, and left subclavian catheter.", "laterality", None),
     ],
 )
 def test_words_that_are_no_attribute(teacher: RuleTeacher, text: str, field: str, value: str | None) -> None:
