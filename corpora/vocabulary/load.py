@@ -28,6 +28,9 @@ from corpora.vocabulary.words import fold_words
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_RESPIRATORY = frozenset({"lung", "pleura"})
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Findings, places, attributes and label sets, valid as a whole. Mappings are by id and read-only."""
@@ -57,6 +60,39 @@ class Vocabulary:
     def anatomy_ancestors(self, place: str) -> tuple[str, ...]:
         """Return all places that contain one, the nearest first."""
         return _closure(place, lambda p: self.anatomy[p].parents)[1:]
+
+    @cached_property
+    def pulmonary(self) -> frozenset[str]:
+        """Return the concepts of lung and pleura."""
+        return frozenset(
+            entry.id
+            for entry in self.findings.values()
+            if entry.anatomy and _RESPIRATORY & {entry.anatomy, *self.anatomy_ancestors(entry.anatomy)}
+        )
+
+    def refined(self, concept_id: str, places: Sequence[str]) -> str:
+        """Return the concept that is meant where a mention lies: a mass in the breast is a breast mass."""
+        concept = self.findings[concept_id]
+        refine = concept.refine
+        if not refine:
+            return concept_id
+        for place in places:
+            above = self.anatomy_ancestors(place)
+            if concept.anatomy in places and concept.anatomy not in above:
+                continue  # "pleural or pericardial effusion" is a pleural one as well
+            for candidate in (place, *above):
+                if candidate in refine:
+                    return refine[candidate]
+        return concept_id
+
+    def organ_and_location(self, concept_id: str, places: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+        """Return the organ that a mention lies in, from its places or else its concept, and the places within it."""
+        location = tuple(place for place in places if not self.anatomy[place].organ)
+        organ = next((place for place in places if self.anatomy[place].organ), None)
+        if organ is None:
+            above = (up for place in location for up in self.anatomy_ancestors(place))
+            organ = next((up for up in above if self.anatomy[up].organ), None)
+        return organ or self.findings[concept_id].anatomy, location
 
     def label_set(self, label_set_id: str) -> LabelSet:
         """Return a label set.

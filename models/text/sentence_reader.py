@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
 
 from corpora.findings import Assertion, Hedge, Measurement
 from corpora.vocabulary import Vocabulary
@@ -21,11 +23,14 @@ from models.text.mentions import Mention, collect_mentions
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sentence:
-    """A sentence and its context: the sub-heading it stands under and what "it" in it can mean (concept ids)."""
+    """A sentence and its context: the sub-heading it stands under, what "it" in it can mean (concept ids), and the
+    kind of its section (`corpora.reports.SectionKind`), which rules do not look at and a learned reader does.
+    """
 
     text: str
     heading: str = ""
     antecedents: tuple[str, ...] = ()
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +52,21 @@ class SentenceFinding:
     is_restricted: bool = False
     persists: bool = False
     in_chest: bool = False  # said to lie in the chest, by its own name or by a place
+    probability: float | None = None  # of being there and asserted so; rules have none
 
 
 @dataclass(frozen=True, slots=True)
 class SentenceReading:
     """The findings of a sentence and the signs in it of what kind of text it comes from.
 
-    ``spoken_of`` are concepts named without being observed (earlier, hypothetical): a later "it" can mean them.
-    ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name
+    ``spoken_of`` are concepts named without being observed (earlier, hypothetical): a later "it" can mean them;
+    ``spoken_at`` are their offsets. ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name
     gives.
     """
 
     findings: tuple[SentenceFinding, ...]
     spoken_of: tuple[str, ...] = ()
+    spoken_at: tuple[tuple[int, int], ...] = ()
     subject: str = ""
     exam_organ: str | None = None
     chest: int = 0  # words for places and findings of the chest
@@ -70,13 +77,13 @@ class SentenceReading:
     other_words: int = 0  # words of letters, bills, laboratory lists
     known_words: int = 0  # words that some phrase of the vocabulary or the cues has
     n_words: int = 0
+    scores: npt.NDArray[np.float32] | None = None  # a learned reader's for the study labels: (labels, 2)
 
 
 # Readings kept: about 1 KB each. Frequent sentences come back within a few thousand others; a larger cache gains
 # little.
 CACHE_SIZE = 4096
 _REPORT_CUES = frozenset({"report_word", "exam_chest", "exam_other", "normal"})
-_RESPIRATORY = frozenset({"lung", "pleura"})
 
 
 class SentenceReader:
@@ -89,12 +96,6 @@ class SentenceReader:
     def __init__(self, vocabulary: Vocabulary, *, cache_size: int = CACHE_SIZE) -> None:
         self.vocabulary = vocabulary
         self._lexicon = Lexicon(vocabulary)
-        self.pulmonary = frozenset(
-            entry.id
-            for entry in vocabulary.findings.values()
-            if entry.anatomy in _RESPIRATORY
-            or (entry.anatomy and _RESPIRATORY & set(vocabulary.anatomy_ancestors(entry.anatomy)))
-        )
         self._cache: OrderedDict[bytes, SentenceReading] = OrderedDict()
         self._cache_size = cache_size
         self.hits = 0
@@ -131,15 +132,31 @@ class SentenceReader:
         # A mention that lies wholly in the heading is no statement of this sentence, unless the sentence is about it.
         clauses = clause_numbers(layers)
         observed = assert_mentions(layers, clauses, mentions)
-        attach_attributes(layers, clauses, observed, self.pulmonary)
+        attach_attributes(layers, clauses, observed, self.vocabulary.pulmonary)
         observed = self._without_explained(layers, observed)
         findings = []
         for mention in observed:
             if mention.end <= n_prefix and not self._speaks_of_heading(layers, mention, observed, n_prefix):
                 continue
             findings.append(self._finding(layers, mention, n_prefix, len(prefix)))
-        spoken_of = tuple(m.concept_id for m in mentions if m.assertion is None and not m.is_pronoun)
-        return replace(self._signs(layers, mentions, n_prefix), findings=tuple(findings), spoken_of=spoken_of)
+        spoken_of = [m for m in mentions if m.assertion is None and not m.is_pronoun]
+        return replace(
+            self._signs(layers, mentions, n_prefix),
+            findings=tuple(findings),
+            spoken_of=tuple(m.concept_id for m in spoken_of),
+            spoken_at=tuple(
+                (max(words.starts[m.start] - len(prefix), 0), max(words.ends[m.end - 1] - len(prefix), 0))
+                for m in spoken_of
+            ),
+        )
+
+    def read_signs(self, sentence: Sentence) -> SentenceReading:
+        """Return what a sentence says of the kind of text it comes from, without reading its findings."""
+        prefix = f"{sentence.heading}: " if sentence.heading else ""
+        words = self._lexicon.split(prefix + sentence.text)
+        layers = self._lexicon.match(words)
+        n_prefix = sum(1 for start in words.starts if start < len(prefix))
+        return self._signs(layers, collect_mentions(self._lexicon, layers), n_prefix)
 
     def _without_explained(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
         """Drop what the sentence explains away: "the nodule described above was a nipple shadow"."""
@@ -194,9 +211,9 @@ class SentenceReader:
         if first >= len(words):  # all of it stands in the heading
             first = last = len(words) - 1
         places = mention.anatomy
-        concept_id = self.refined(mention.concept_id, places)
+        concept_id = self.vocabulary.refined(mention.concept_id, places)
         laterality = self._laterality(layers, mention, concept_id)
-        organ, location = self._place(concept_id, places)
+        organ, location = self.vocabulary.organ_and_location(concept_id, places)
         assert mention.assertion is not None
         return SentenceFinding(
             concept_id=concept_id,
@@ -215,21 +232,6 @@ class SentenceReader:
             persists=mention.persists,
             in_chest=any(self.vocabulary.anatomy[place].chest for place in places),
         )
-
-    def refined(self, concept_id: str, places: Sequence[str]) -> str:
-        """Return the concept that is meant where the mention lies: a mass in the breast is a breast mass."""
-        concept = self.vocabulary.findings[concept_id]
-        refine = concept.refine
-        if not refine:
-            return concept_id
-        for place in places:
-            above = self.vocabulary.anatomy_ancestors(place)
-            if concept.anatomy in places and concept.anatomy not in above:
-                continue  # "pleural or pericardial effusion" is a pleural one as well
-            for candidate in (place, *above):
-                if candidate in refine:
-                    return refine[candidate]
-        return concept_id
 
     def _laterality(self, layers: Layers, mention: Mention, concept_id: str) -> str | None:
         sides = set(mention.laterality)
@@ -254,15 +256,6 @@ class SentenceReader:
             for match in layers.anatomy
         )
 
-    def _place(self, concept_id: str, places: list[str]) -> tuple[str | None, tuple[str, ...]]:
-        anatomy = self.vocabulary.anatomy
-        location = tuple(place for place in places if not anatomy[place].organ)
-        organ = next((place for place in places if anatomy[place].organ), None)
-        if organ is None:
-            above = (up for place in location for up in self.vocabulary.anatomy_ancestors(place))
-            organ = next((up for up in above if anatomy[up].organ), None)
-        return organ or self.vocabulary.findings[concept_id].anatomy, location
-
     def _signs(self, layers: Layers, mentions: list[Mention], n_prefix: int) -> SentenceReading:
         chest = elsewhere = 0
         anatomy = self.vocabulary.anatomy
@@ -272,7 +265,7 @@ class SentenceReader:
         for mention in mentions:
             if mention.is_denial or mention.is_pronoun:
                 continue
-            concept = self.vocabulary.findings[self.refined(mention.concept_id, mention.anatomy)]
+            concept = self.vocabulary.findings[self.vocabulary.refined(mention.concept_id, mention.anatomy)]
             if concept.anatomy is None:
                 chest += concept.kind is FindingKind.DEVICE  # lines and tubes are what chest films are taken for
             else:

@@ -14,7 +14,7 @@ from corpora.findings import Assertion, Finding, Hedge, StudyLabel
 from corpora.reports import SectionKind
 from corpora.vocabulary import Vocabulary
 from corpora.vocabulary.schema import FindingKind, LabelEntry, LabelRule, LabelSet, Readout
-from models.text.teacher import ReadFinding, Reading
+from models.text.report_reader import ReadFinding, Reading
 
 _RANK = {Assertion.POSITIVE: 2, Assertion.UNCERTAIN: 1, Assertion.NEGATIVE: 0}
 
