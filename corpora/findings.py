@@ -80,12 +80,14 @@ class StudyLabel:
 
     ``basis`` says where the value comes from: ``span`` (the findings listed), ``attention`` (a model's most attended
     sentence) or ``rule`` (derived, as No Finding is). ``probability`` maps value to probability, or is ``None``.
+    ``abstained``: the probability was too close to call, so there is no value.
     """
 
     value: Assertion | None
     basis: str = "span"
     evidence: tuple[int, ...] = ()
     probability: Mapping[str, float] | None = None
+    abstained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from corpora.findings import LabeledReport, Status
 from corpora.reports import Report
 from corpora.vocabulary import load_vocabulary
 from corpora.vocabulary.schema import LabelSet
+from models.text.abstain import abstain_within
+from models.text.encoder.engine import EncoderReader
+from models.text.encoder.folder import shipped_model
+from models.text.report_reader import Reading
 from models.text.study import StudyReader
 from models.text.teacher import NAME, VERSION, RuleTeacher
 
 DEFAULT_LABEL_SETS = ("chexpert14",)
+# Reports whose sentences are read together: enough for full batches, few enough for a short wait.
+WINDOW = 256
+
+
+class Engine(StrEnum):
+    """What reads the sentences."""
+
+    ENCODER = "encoder"  # the transformer encoder: the model that is shipped, or one of the user's
+    RULES = "rules"  # the rule teacher it learned from
+
+
+DEFAULT_ENGINE = Engine.ENCODER
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +47,10 @@ class Labeler:
     """Reads radiology reports and labels their studies.
 
     ``label_sets`` are ids of the vocabulary's label sets (``chexpert14``, ``nih14``, ``openi``, or a user's own);
-    ``vocabulary`` are YAML files that add findings and label sets. An instance serves one thread and streams: its
-    memory does not grow with the number of reports.
+    ``vocabulary`` are YAML files that add findings and label sets. ``engine`` reads the sentences: the encoder, from the
+    model folder ``model`` (by default the one that comes with the package), or the rules. ``abstain`` is a band of
+    probability, such as ``(0.3, 0.7)``: a label whose probability lies in it gets no value. ``threads`` are those of
+    the encoder. An instance serves one thread and streams: its memory does not grow with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))
@@ -46,26 +66,47 @@ class Labeler:
     """
 
     def __init__(
-        self, *, label_sets: Sequence[str] = DEFAULT_LABEL_SETS, vocabulary: Sequence[Path] = (), engine: str = "rules"
+        self,
+        *,
+        label_sets: Sequence[str] = DEFAULT_LABEL_SETS,
+        vocabulary: Sequence[Path] = (),
+        engine: Engine | str = DEFAULT_ENGINE,
+        model: Path | None = None,
+        abstain: tuple[float, float] | None = None,
+        threads: int | None = None,
     ) -> None:
-        if engine != "rules":
-            raise ValueError(f"engine must be 'rules', not {engine!r}")
+        engine = Engine(engine)
+        if model is not None and engine is Engine.RULES:
+            raise ValueError("the rules read without a model")
+        if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
+            raise ValueError("abstain must be two probabilities, the lower one first")
         loaded = load_vocabulary(tuple(vocabulary))
         self.label_sets: tuple[LabelSet, ...] = tuple(loaded.label_set(name) for name in dict.fromkeys(label_sets))
-        self._teacher = RuleTeacher(loaded)
-        self._study_reader = StudyReader(loaded, self.label_sets)
-        self.model = ModelInfo(NAME, VERSION, self._teacher.digest)
+        self._reader: RuleTeacher | EncoderReader
+        if engine is Engine.RULES:
+            self._reader = RuleTeacher(loaded)
+            self._study_reader = StudyReader(loaded, self.label_sets)
+            self.model = ModelInfo(NAME, VERSION, self._reader.digest)
+        else:
+            self._reader = EncoderReader(model or shipped_model(), loaded, threads=threads)
+            self._study_reader = StudyReader(loaded, self.label_sets, self._reader.readout)
+            manifest = self._reader.manifest
+            self.model = ModelInfo(manifest.name, manifest.version, self._reader.digest)
+        self._abstain = abstain
 
     def label(self, report: Report) -> LabeledReport:
         """Return the labels and findings of one report."""
-        reading = self._teacher.read(report)
+        return self._labeled(report, self._reader.read(report))
+
+    def _labeled(self, report: Report, reading: Reading) -> LabeledReport:
         if reading.status is not Status.OK:
             return LabeledReport(report.report_id, reading.status, report.accession_number)
+        labels = self._study_reader.labels(reading)
         return LabeledReport(
             report_id=report.report_id,
             status=Status.OK,
             accession_number=report.accession_number,
-            labels=self._study_reader.labels(reading),
+            labels=abstain_within(labels, self._abstain) if self._abstain else labels,
             findings=tuple(item.finding for item in reading.findings),
         )
 
@@ -75,9 +116,13 @@ class Labeler:
         A report that cannot be read gets status ``error`` with the kind of the fault; the reports after it are
         unaffected.
         """
-        for report in reports:
-            try:
-                yield self.label(report)
-            except Exception as error:  # one bad report costs one report; the message could quote it and stays out
-                reason = f"the reader failed with {type(error).__name__}"
-                yield LabeledReport(report.report_id, Status.ERROR, report.accession_number, reason=reason)
+        waiting = iter(reports)
+        while window := list(islice(waiting, WINDOW)):
+            for report, reading in zip(window, self._reader.read_many(window), strict=True):
+                try:
+                    if isinstance(reading, Exception):
+                        raise reading
+                    yield self._labeled(report, reading)
+                except Exception as error:  # one bad report costs one report; the message could quote it: it stays out
+                    reason = f"the reader failed with {type(error).__name__}"
+                    yield LabeledReport(report.report_id, Status.ERROR, report.accession_number, reason=reason)

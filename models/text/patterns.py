@@ -9,6 +9,7 @@ the lazy form as in Cox, "Regular Expression Matching Can Be Simple And Fast", 2
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -34,6 +35,22 @@ def expand(pattern: str) -> Iterator[str]:
     closing = _matching_bracket(pattern, opening)
     for choice in _choices(pattern, opening, closing):
         yield from expand(f"{pattern[:opening]}{choice}{pattern[closing + 1 :]}")
+
+
+def draw(pattern: str, rng: random.Random) -> str:
+    """Return one of the phrases that a pattern stands for, at random; an option is taken half of the time.
+
+    >>> draw("(is|are) not [well] seen", random.Random(2))
+    'is not seen'
+    """
+    opening = _first_bracket(pattern)
+    if opening is None:
+        return " ".join(pattern.split())
+    closing = _matching_bracket(pattern, opening)
+    choices = _choices(pattern, opening, closing)
+    if pattern[opening] == "[" and rng.random() < 0.5:
+        choices = [""]
+    return draw(f"{pattern[:opening]}{rng.choice(choices)}{pattern[closing + 1 :]}", rng)
 
 
 def _first_bracket(pattern: str) -> int | None:

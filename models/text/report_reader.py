@@ -89,6 +89,34 @@ def read_at_once(steps: Steps, read: Callable[[Sentence], SentenceReading]) -> R
         return reading
 
 
+def read_together(
+    steps: Sequence[Steps], read_many: Callable[[Sequence[Sentence]], Sequence[SentenceReading]]
+) -> list[Reading | Exception]:
+    """Return the readings of several reports, their sentences read together in rounds.
+
+    A report that fails gives its exception in its place, and the others go on.
+    """
+    readings: list[Reading | Exception | None] = [None] * len(steps)
+    wanted: dict[int, Sequence[Sentence]] = {}
+
+    def advance(i: int, answer: Sequence[SentenceReading] | None) -> None:
+        try:
+            wanted[i] = next(steps[i]) if answer is None else steps[i].send(answer)
+        except StopIteration as done:
+            readings[i] = done.value
+        except Exception as error:  # handed to the caller, in the report's place
+            readings[i] = error
+
+    for i in range(len(steps)):
+        advance(i, None)
+    while wanted:
+        asked, wanted = wanted, {}
+        answers = iter(read_many([sentence for sentences in asked.values() for sentence in sentences]))
+        for i, sentences in asked.items():
+            advance(i, [next(answers) for _ in sentences])
+    return [reading for reading in readings if reading is not None]
+
+
 class ReportReader:
     """Puts readings of sentences together to readings of reports; what it decides depends on the vocabulary alone."""
 

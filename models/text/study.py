@@ -14,16 +14,24 @@ from corpora.findings import Assertion, Finding, Hedge, StudyLabel
 from corpora.reports import SectionKind
 from corpora.vocabulary import Vocabulary
 from corpora.vocabulary.schema import FindingKind, LabelEntry, LabelRule, LabelSet, Readout
+from models.text.encoder.readout import ReadOut, StudyReadout
 from models.text.report_reader import ReadFinding, Reading
 
 _RANK = {Assertion.POSITIVE: 2, Assertion.UNCERTAIN: 1, Assertion.NEGATIVE: 0}
 
 
 class StudyReader:
-    """Turns readings into labels for fixed label sets; what each label covers is worked out once."""
+    """Turns readings into labels for fixed label sets; what each label covers is worked out once.
 
-    def __init__(self, vocabulary: Vocabulary, label_sets: Sequence[LabelSet]) -> None:
+    ``learned`` is a learned reader's own read-out: it gives the labels it was trained on where the set's read-out is
+    coded, and everything else comes from the findings.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, label_sets: Sequence[LabelSet], learned: StudyReadout | None = None
+    ) -> None:
         self._vocabulary = vocabulary
+        self._learned = learned
         self._label_sets = tuple(label_sets)
         self._covered = {
             (label_set.id, label.name): _covered_concepts(vocabulary, label)
@@ -33,9 +41,12 @@ class StudyReader:
 
     def labels(self, reading: Reading) -> dict[str, dict[str, StudyLabel]]:
         """Return value and evidence of every label, by label set and label."""
-        return {label_set.id: self._labels(label_set, reading) for label_set in self._label_sets}
+        said = self._learned.read(reading.scores) if self._learned else {}
+        return {label_set.id: self._labels(label_set, reading, said) for label_set in self._label_sets}
 
-    def _labels(self, label_set: LabelSet, reading: Reading) -> dict[str, StudyLabel]:
+    def _labels(
+        self, label_set: LabelSet, reading: Reading, said: Mapping[tuple[str, str], ReadOut]
+    ) -> dict[str, StudyLabel]:
         read_out = _literal if label_set.readout is Readout.LITERAL else _coded
         is_elsewhere = label_set.region == "chest" and not reading.is_chest
         by_concept: dict[str, list[int]] = {}
@@ -49,6 +60,9 @@ class StudyReader:
                 covered = self._covered[label_set.id, label.name]
                 indices = sorted(i for c in by_concept if c in covered for i in by_concept[c])
                 labels[label.name] = read_out(reading.findings, indices) if indices else StudyLabel(None)
+                learned = said.get((label_set.id, label.name))
+                if learned is not None and label_set.readout is Readout.CODED and not is_elsewhere:
+                    labels[label.name] = _learned(learned, labels[label.name], reading.findings, indices)
         for label in label_set.labels:
             if label.rule is LabelRule.NO_FINDING:
                 labels[label.name] = self._no_finding(label_set, labels, reading)
@@ -70,6 +84,26 @@ class StudyReader:
         return FindingKind.PATHOLOGY not in kinds
 
 
+def _learned(
+    learned: ReadOut, by_findings: StudyLabel, findings: Sequence[ReadFinding], indices: Sequence[int]
+) -> StudyLabel:
+    """Return a learned label with the findings that show it: those that would give it by themselves, else those of the
+    label in the most attended sentence, else none.
+    """
+    probability = {Assertion.POSITIVE.value: learned.probability}
+    if not learned.is_given:
+        return StudyLabel(None, basis="attention", probability=probability)
+    if by_findings.evidence:
+        return StudyLabel(Assertion.POSITIVE, "span", by_findings.evidence, probability)
+    attended = tuple(
+        i
+        for i in indices
+        if findings[i].finding.sentence == learned.sentence
+        and findings[i].finding.assertion is not Assertion.NEGATIVE
+    )
+    return StudyLabel(Assertion.POSITIVE, "attention", attended, probability)
+
+
 def _covered_concepts(vocabulary: Vocabulary, label: LabelEntry) -> frozenset[str]:
     covered: set[str] = set()
     for concept in label.concepts:
@@ -84,7 +118,9 @@ def _literal(findings: Sequence[ReadFinding], indices: Sequence[int]) -> StudyLa
     indices = _standing(findings, indices)
     best = max(indices, key=lambda i: _RANK[findings[i].finding.assertion])
     value = findings[best].finding.assertion
-    return StudyLabel(value, evidence=_evidence(findings, indices, value))
+    evidence = _evidence(findings, indices, value)
+    chances = [p for i in evidence if (p := findings[i].finding.probability) is not None]
+    return StudyLabel(value, evidence=evidence, probability={value.value: max(chances)} if chances else None)
 
 
 def _coded(findings: Sequence[ReadFinding], indices: Sequence[int]) -> StudyLabel:

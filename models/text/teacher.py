@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from importlib import resources
+from collections.abc import Sequence
 
 from corpora.reports import Report
 from corpora.vocabulary import Vocabulary
+from models.text.digest import code_digest
 from models.text.report_reader import Reading, ReportReader, read_at_once
 from models.text.sentence_reader import CACHE_SIZE, SentenceReader
 
@@ -30,17 +30,18 @@ class RuleTeacher:
         """Return the SHA-256-sized digest of all that the readings depend on: the vocabulary, the cues and the
         rules.
         """
-        parts = [self.vocabulary.digest, VERSION]
-        for resource in sorted(resources.files(__package__).iterdir(), key=lambda r: r.name):
-            if resource.name.endswith(".py"):
-                parts.append(blake2b(resource.read_bytes()).hexdigest())
-        parts += [
-            blake2b(r.read_bytes()).hexdigest()
-            for r in sorted(resources.files(__package__).joinpath("data").iterdir(), key=lambda r: r.name)
-            if r.is_file()
-        ]
-        return blake2b("\n".join(parts).encode(), digest_size=32).hexdigest()
+        return code_digest(self.vocabulary.digest, VERSION)
 
     def read(self, report: Report) -> Reading:
         """Return what a report says. A report without any text gets ``no_text``, other texts ``not_applicable``."""
         return read_at_once(self._reports.steps(report), self.sentences.read)
+
+    def read_many(self, reports: Sequence[Report]) -> list[Reading | Exception]:
+        """Return what each of several reports says, or the exception that reading it raised."""
+        readings: list[Reading | Exception] = []
+        for report in reports:
+            try:
+                readings.append(self.read(report))
+            except Exception as error:  # handed to the caller, in the report's place
+                readings.append(error)
+        return readings

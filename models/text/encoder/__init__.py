@@ -1,0 +1,1 @@
+"""The transformer encoder: trained with torch (extra ``train``), served with onnxruntime."""

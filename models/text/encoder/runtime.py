@@ -1,0 +1,153 @@
+"""The encoder at work, without torch: sentences in, readings out, each distinct sentence encoded once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from corpora.vocabulary import Vocabulary
+from models.text.encoder.decode import Decoder
+from models.text.encoder.layout import Layout
+from models.text.encoder.tokens import Pieces, SentenceTokenizer
+from models.text.report_reader import SILENT
+from models.text.sentence_reader import Sentence, SentenceReader, SentenceReading
+
+Floats = npt.NDArray[np.float32]
+# Readings kept, about 2 KB each. Open-i's 24,396 sentences are 8,610 distinct ones.
+CACHE_SIZE = 32_768
+# Word pieces encoded at once: large enough to keep the kernels busy, small enough for the processor's caches.
+TOKEN_BUDGET = 1024
+_SILENT = frozenset(kind.value for kind in SILENT)
+
+
+class Network(Protocol):
+    """What runs the encoder: an ONNX session when serving, torch while training."""
+
+    def run(self, ids: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return rows (batch, tokens, `Layout.width`) and scores (batch, labels, 2) of sentences of one length."""
+        ...
+
+
+class EncoderSentenceReader:
+    """Reads sentences with the encoder. One instance serves one thread.
+
+    A reading depends on the sentence and its context alone, bit for bit: batches hold sentences of one length, and the
+    network does not look across sentences. ``cache_size`` bounds the readings kept; keys are digests, so that no
+    sentence stays in memory with them. What a vocabulary adds to the one that the model was trained with is read by the
+    rules.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        layout: Layout,
+        tokenizer: SentenceTokenizer,
+        vocabulary: Vocabulary,
+        *,
+        cache_size: int = CACHE_SIZE,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self._network = network
+        self._tokenizer = tokenizer
+        self._decoder = Decoder(layout, vocabulary)
+        self._rules = SentenceReader(vocabulary, cache_size=0)
+        self._added = frozenset(vocabulary.findings) - frozenset(layout.concepts)
+        self._cache: OrderedDict[bytes, SentenceReading] = OrderedDict()
+        self._cache_size = cache_size
+        self._token_budget = token_budget
+        self.hits = 0
+        self.misses = 0
+
+    def read(self, sentence: Sentence) -> SentenceReading:
+        """Return the reading of one sentence."""
+        return self.read_many([sentence])[0]
+
+    def read_many(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
+        """Return the readings of sentences, in their order."""
+        keys = [_digest(sentence) for sentence in sentences]
+        found: dict[bytes, SentenceReading] = {}
+        wanted: dict[bytes, Sentence] = {}
+        for key, sentence in zip(keys, sentences, strict=True):
+            reading = self._cache.get(key)
+            if reading is not None:
+                self._cache.move_to_end(key)
+                found[key] = reading
+                self.hits += 1
+            elif key in wanted:
+                self.hits += 1
+            else:
+                wanted[key] = sentence
+                self.misses += 1
+        for key, reading in zip(wanted, self._encode(list(wanted.values())), strict=True):
+            found[key] = reading
+            if self._cache_size:
+                self._cache[key] = reading
+                if len(self._cache) > self._cache_size:
+                    self._cache.popitem(last=False)
+        return [found[key] for key in keys]
+
+    def _encode(self, sentences: Sequence[Sentence]) -> Iterator[SentenceReading]:
+        spoken = [i for i, sentence in enumerate(sentences) if sentence.section not in _SILENT]
+        windows = self._tokenizer.encode([sentences[i] for i in spoken])
+        flat = [(i, pieces) for i, parts in zip(spoken, windows, strict=True) for pieces in parts]
+        outputs: list[tuple[Floats, Floats]] = [(np.empty(0), np.empty(0))] * len(flat)
+        for batch in _batches([len(pieces.ids) for _, pieces in flat], self._token_budget):
+            ids = np.stack([flat[i][1].ids for i in batch]).astype(np.int64)
+            rows, scores = self._network.run(ids)
+            for position, i in enumerate(batch):
+                outputs[i] = rows[position], scores[position]
+        by_sentence: defaultdict[int, list[tuple[Pieces, Floats, Floats]]] = defaultdict(list)
+        for (i, pieces), (rows, scores) in zip(flat, outputs, strict=True):
+            by_sentence[i].append((pieces, rows, scores))
+        for i, sentence in enumerate(sentences):
+            yield self._reading(sentence, by_sentence.get(i, []))
+
+    def _reading(self, sentence: Sentence, parts: Iterable[tuple[Pieces, Floats, Floats]]) -> SentenceReading:
+        signs = self._rules.read_signs(sentence)
+        findings, spoken, scores = [], [], None
+        for pieces, rows, part_scores in parts:
+            found, named = self._decoder.findings(rows, pieces, sentence)
+            findings += found
+            spoken += named
+            scores = part_scores.copy() if scores is None else _merged(scores, part_scores)
+        if self._added:
+            findings += [f for f in self._rules.read(sentence).findings if f.concept_id in self._added]
+        findings.sort(key=lambda f: (f.start, f.end, f.concept_id))
+        return replace(
+            signs,
+            findings=tuple(findings),
+            spoken_of=tuple(concept for concept, _ in spoken),
+            spoken_at=tuple(place for _, place in spoken),
+            scores=scores,
+        )
+
+
+def _digest(sentence: Sentence) -> bytes:
+    parts = (sentence.section, sentence.text, sentence.heading, *sentence.antecedents)
+    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield indices of equal length, at most ``budget`` word pieces at a time."""
+    by_length: defaultdict[int, list[int]] = defaultdict(list)
+    for i, length in enumerate(lengths):
+        by_length[length].append(i)
+    for length, indices in sorted(by_length.items()):
+        size = max(budget // length, 1)
+        for low in range(0, len(indices), size):
+            yield indices[low : low + size]
+
+
+def _merged(first: Floats, second: Floats) -> Floats:
+    """Return the scores of two windows together: attention over both, as one softmax."""
+    strength = np.logaddexp(first[:, 0], second[:, 0])
+    weights = np.exp(np.stack([first[:, 0], second[:, 0]]) - strength)
+    logit = weights[0] * first[:, 1] + weights[1] * second[:, 1]
+    return np.stack([strength, logit], axis=1).astype(np.float32)

@@ -1,0 +1,196 @@
+"""From a recipe and reports to a model folder: the one way in which models are made, shipped or a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from corpora.mesh import labels_from_codes
+from corpora.openi_split import is_dev, openi_test_ids
+from corpora.reports import Report
+from corpora.vocabulary import Vocabulary
+from models.text.encoder.folder import TOKENIZER, Manifest
+from models.text.encoder.readout import LabelCalibration
+from models.text.encoder.tokens import SentenceTokenizer, trimmed_tokenizer
+from models.text.training.calibrate import calibrate, score_calibration, sigmoid
+from models.text.training.card import write_card
+from models.text.training.conformance import load_conformance
+from models.text.training.curves import draw_curves
+from models.text.training.examples import TaughtReport
+from models.text.training.export import load_network, write_model
+from models.text.training.network import ReportEncoder, base_network, bundled_base
+from models.text.training.recipe import Recipe
+from models.text.training.runs import Event, GivenReport, Prepared, Run, TrainingData, prepare
+from models.text.training.scoring import report_logits
+
+
+@dataclass(frozen=True, repr=False)
+class Start:
+    """Where a run's weights and tokenizer come from: a model folder, or the general encoder of the recipe's base."""
+
+    folder: Path | None = None
+
+
+def openi_training_reports(
+    reports: Sequence[Report], codes: Mapping[str, Sequence[str]], vocabulary: Vocabulary, label_sets: Sequence[str]
+) -> list[GivenReport]:
+    """Return Open-i's reports to learn from, with the labels that their MeSH codes give.
+
+    The 771 held-out reports are left out before anything else looks at them; the development reports choose and
+    calibrate.
+    """
+    sets = [vocabulary.label_set(name) for name in label_sets]
+    given = []
+    for report in reports:
+        if report.report_id in openi_test_ids():
+            continue
+        labels: dict[tuple[str, str], bool] = {}
+        if report.report_id in codes:
+            for label_set in sets:
+                positive = labels_from_codes(codes[report.report_id], label_set)
+                labels |= {
+                    (label_set.id, label.name): label.name in positive for label in label_set.labels if label.mesh
+                }
+        given.append(GivenReport(report, labels, is_dev(report.report_id)))
+    return given
+
+
+def build_model(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    given: Sequence[GivenReport],
+    out: Path,
+    *,
+    version: str,
+    origin: str,
+    start: Path | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Manifest:
+    """Train by a recipe and write the model folder ``out``; work in progress lives beside it, in ``out.run``.
+
+    ``start`` is a model folder to go on from, or ``None`` for the general encoder that the recipe's base names.
+    ``origin`` says in a sentence what the reports are, for the model card.
+
+    Raises:
+        TrainingData: there is nothing to learn from, or the folder of the run belongs to another one.
+        ModelUnusable: ``start`` is no usable model folder.
+    """
+    _check_labels(given)
+    source: dict[str, Any] = {}
+
+    def make_tokenizer(learned: Sequence[TaughtReport]) -> SentenceTokenizer:
+        from tokenizers import Tokenizer
+
+        if start is not None:
+            tokenizer = Tokenizer.from_file(str(start / TOKENIZER))
+        else:
+            base = Tokenizer.from_file(str(bundled_base() / TOKENIZER))
+            tokenizer, source["rows"] = trimmed_tokenizer(
+                base, _texts(learned, vocabulary), recipe.base.word_pieces
+            )
+        source["tokenizer"] = tokenizer.to_str(pretty=False)
+        return SentenceTokenizer(tokenizer, {entry.id: entry.name for entry in vocabulary.findings.values()})
+
+    prepared = prepare(recipe, vocabulary, given, make_tokenizer, say=say)
+    torch.manual_seed(recipe.seed)
+    network = (
+        load_network(start, prepared.layout)
+        if start is not None
+        else base_network(bundled_base(), source["rows"], prepared.layout, recipe.base.layers, seed=recipe.seed)
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device))
+    say(
+        f"{len(prepared.train['teacher']):,} reports to learn from ({len(prepared.train['given']):,} with labels), "
+        f"{len(prepared.dev):,} for development; {len(prepared.sentences):,} distinct sentences, "
+        f"{len(prepared.synthetic):,} made up; {device.type}"
+    )
+    network = run.go(on_event).to("cpu")
+    calibration, metrics = _calibrate(network, prepared)
+    draw_curves(run.folder / "metrics.jsonl", run.folder / "curves.png")
+    training = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": {
+            "origin": origin,
+            "digest": prepared.digest,
+            "reports": len(prepared.train["teacher"]),
+            "labelled": len(prepared.train["given"]),
+            "development": len(prepared.dev),
+            "sentences": len(prepared.sentences),
+            "synthetic": len(prepared.synthetic),
+        },
+        "torch": str(torch.__version__),
+    }
+    say("writing the model")
+    return write_model(
+        out,
+        network,
+        source["tokenizer"],
+        vocabulary,
+        calibration,
+        version=version,
+        training=training,
+        metrics=metrics,
+        card=write_card(training, metrics, version),
+        conformance=load_conformance(),
+    )
+
+
+def _texts(learned: Sequence[TaughtReport], vocabulary: Vocabulary) -> list[str]:
+    """Return what the trimmed tokenizer must be able to say: the training sentences and the vocabulary's phrases."""
+    texts = [sentence.text for report in learned for sentence, _ in report.sentences]
+    texts += [phrase for entry in vocabulary.findings.values() for phrase in (entry.name, *entry.synonyms)]
+    texts += [phrase for entry in vocabulary.anatomy.values() for phrase in (entry.name, *entry.synonyms)]
+    return texts
+
+
+def _check_labels(given: Sequence[GivenReport]) -> None:
+    """Raise `TrainingData` for a label that every report has, or none: nothing can be learned of it."""
+    values: dict[tuple[str, str], set[bool]] = {}
+    for item in given:
+        for name, value in item.labels.items():
+            values.setdefault(name, set()).add(value)
+    if values and all(len(seen) == 1 for seen in values.values()):
+        raise TrainingData("every label has one value in all reports: there is nothing to tell apart")
+
+
+def _calibrate(network: ReportEncoder, prepared: Prepared) -> tuple[tuple[LabelCalibration, ...], dict[str, Any]]:
+    bias = network.label_bias.detach().numpy()
+    columns = {name: chosen for name, chosen in prepared.scored.items() if chosen}
+    if not prepared.dev or not columns:
+        return tuple(
+            LabelCalibration(label_set=n.label_set, label=n.label, bias=round(float(bias[i]), 6))
+            for i, n in enumerate(prepared.layout.labels)
+        ), {}
+    logits = report_logits(network, prepared.sentences, prepared.dev, prepared.tokenizer.pad_id)
+    gold = np.stack([r.labels for r in prepared.dev]) > 0.5
+    calibration = calibrate(logits, gold, prepared.layout, bias, columns)
+    chances = np.stack(
+        [sigmoid(c.scale * logits[:, i].astype(np.float64) + c.offset) for i, c in enumerate(calibration)], axis=1
+    )
+    metrics: dict[str, Any] = {"development": {"reports": len(prepared.dev), "labels": []}}
+    for name, chosen in columns.items():
+        said = chances[:, chosen] >= calibration[chosen[0]].threshold
+        hits = int((said & gold[:, chosen]).sum())
+        metrics["development"][f"{name} micro-F1"] = round(
+            2 * hits / max(int(said.sum() + gold[:, chosen].sum()), 1), 4
+        )
+        for i in chosen:
+            cells, error, skill = score_calibration(chances[:, i], gold[:, i])
+            metrics["development"]["labels"].append(
+                {
+                    "label_set": name,
+                    "label": prepared.layout.labels[i].label,
+                    "positives": int(gold[:, i].sum()),
+                    "cells": cells,
+                    "ece": None if error is None else round(error, 4),
+                    "brier_skill": None if skill is None else round(skill, 4),
+                }
+            )
+    return calibration, metrics

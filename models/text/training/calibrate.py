@@ -1,0 +1,147 @@
+"""Probabilities and thresholds from the development reports, and how good the probabilities are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.text.encoder.layout import Layout
+from models.text.encoder.readout import LabelCalibration
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+# What pulls a label's own scale and offset towards those of all labels: a few hundred reports hold few positives of
+# most labels.
+_OFFSET_PRIOR = 4.0
+_SCALE_PRIOR = 8.0
+_MIN_PROBABILITY = 0.05
+_BIN_CELLS = 25
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Return the logistic function."""
+    values: Floats = 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+    return values
+
+
+def fit_platt(
+    logits: Floats, gold: Bools, *, around: tuple[float, float] = (1.0, 0.0), priors: tuple[float, float] = (0.0, 0.0)
+) -> tuple[float, float]:
+    """Return scale and offset that make ``sigmoid(scale * logit + offset)`` a probability (Platt 1999).
+
+    Newton's method on the log loss with a Gaussian prior ``around`` the values for all labels; ``priors`` are its
+    precisions for scale and offset.
+    """
+    x = np.stack([logits, np.ones_like(logits)], axis=1)
+    center = np.array(around)
+    precision = np.diag(np.array(priors) + 1e-6)
+    value = center.copy()
+
+    def cost(v: Floats) -> float:
+        z = x @ v
+        return float((np.logaddexp(0, z) - gold * z).sum() + 0.5 * (v - center) @ precision @ (v - center))
+
+    for _ in range(50):
+        p = sigmoid(x @ value)
+        gradient = x.T @ (p - gold) + precision @ (value - center)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + precision
+        step = np.linalg.solve(hessian, gradient)
+        size, before = 1.0, cost(value)
+        while size > 1e-4 and cost(value - size * step) > before:
+            size /= 2
+        value = value - size * step
+        if np.abs(size * step).max() < 1e-6:
+            break
+    return float(max(value[0], 0.05)), float(value[1])
+
+
+def calibrate(
+    logits: npt.NDArray[np.float32],
+    gold: Bools,
+    layout: Layout,
+    bias: npt.NDArray[np.float32],
+    scored: Mapping[str, Sequence[int]],
+) -> tuple[LabelCalibration, ...]:
+    """Return the calibration of every label from development reports.
+
+    ``logits`` (reports, labels) include the network's ``bias`` (labels,). ``scored`` are the columns of each label set
+    that have gold labels; the threshold is one for each set: where its micro-F1 is best.
+    """
+    values = logits.astype(np.float64)
+    everything = sorted({i for columns in scored.values() for i in columns})
+    common = fit_platt(values[:, everything].ravel(), gold[:, everything].ravel())
+    own = [
+        fit_platt(values[:, i], gold[:, i], around=common, priors=(_SCALE_PRIOR, _OFFSET_PRIOR))
+        if i in everything
+        else common
+        for i in range(len(layout.labels))
+    ]
+    chances = np.stack([sigmoid(scale * values[:, i] + offset) for i, (scale, offset) in enumerate(own)], axis=1)
+    thresholds = {
+        name: best_threshold(chances[:, columns], gold[:, columns]) if columns else 0.5
+        for name, columns in scored.items()
+    }
+    return tuple(
+        LabelCalibration(
+            label_set=name.label_set,
+            label=name.label,
+            bias=round(float(bias[i]), 6),
+            scale=round(own[i][0], 6),
+            offset=round(own[i][1], 6),
+            threshold=thresholds.get(name.label_set, 0.5),
+        )
+        for i, name in enumerate(layout.labels)
+    )
+
+
+def best_threshold(chances: Floats, gold: Bools) -> float:
+    """Return the threshold with the best micro-F1, the middle one of those that are as good as 0.1 % from it."""
+    candidates = np.arange(0.2, 0.701, 0.01)
+    scores = []
+    for threshold in candidates:
+        said = chances >= threshold
+        scores.append(2 * (said & gold).sum() / max(said.sum() + gold.sum(), 1))
+    good = candidates[np.array(scores) >= max(scores) - 0.001]
+    return round(float(np.median(good)), 2)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationScore:
+    """How good one label's probabilities are. ``ece`` is the expected calibration error over bins of equal counts
+    (Nixon et al. 2019, "Measuring calibration in deep learning") and ``brier_skill`` the share by which the Brier score
+    is better than that of the base rate; both ``None`` where there is nothing to score.
+    """
+
+    label_set: str
+    label: str
+    positives: int
+    cells: int
+    ece: float | None
+    brier_skill: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def score_calibration(chances: Floats, gold: Bools) -> tuple[int, float | None, float | None]:
+    """Return cells, calibration error and Brier skill of one label, over the cells that are not plainly absent.
+
+    Scored are the reports with a probability of 0.05 or more, or where gold is positive: among thousands of reports
+    without the finding any probabilities look calibrated.
+    """
+    chosen = (chances >= _MIN_PROBABILITY) | gold
+    p, y = chances[chosen], gold[chosen].astype(np.float64)
+    if not len(p):
+        return 0, None, None
+    order = np.argsort(p, kind="stable")
+    bins = np.array_split(order, max(min(len(p) // _BIN_CELLS, 10), 1))
+    error = sum(len(b) * abs(p[b].mean() - y[b].mean()) for b in bins) / len(p)
+    rate = gold.mean()
+    base = float(((rate - gold) ** 2).mean())
+    skill = 1 - float(((chances - gold) ** 2).mean()) / base if base else None
+    return len(p), float(error), skill
