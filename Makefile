@@ -63,11 +63,11 @@ bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side,
 docs: setup ## write the generated pages again: docs/cli.md, docs/label-semantics.md
 	@$(BIN)/python -m docs.generate
 
-constraints: ## resolve the newest versions of core and development tools into constraints.txt
+constraints: ## resolve the newest versions of core, train extra and development tools into constraints.txt
 	@rm -rf build/constraints
 	@$(PYTHON) -m venv build/constraints
 	@build/constraints/bin/python $(PIP) install --quiet --editable '.[dev]'
-	@{ grep '^#' constraints.txt; build/constraints/bin/python $(PIP) freeze --exclude-editable; } > build/constraints.txt
+	@{ grep '^#' constraints.txt; build/constraints/bin/python $(PIP) freeze --exclude-editable | grep -v '^torch=='; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
 clean: ## remove environments, build outputs and tool caches

@@ -24,6 +24,7 @@ from corpora.sources.encoding import readable
 from corpora.sources.text_folder import iter_files
 from nlp_service._version import __version__
 from nlp_service.chunks import CHUNK_CHARACTERS, CHUNK_RECORDS, Chunk, Input, Reject, iter_chunks, plan_inputs
+from nlp_service.engines import DEFAULT_ENGINE
 from nlp_service.errors import OutputExists, OutputUnusable, OutputUnwritable
 from nlp_service.part_folder import FORMAT_VERSION, PartFolder, writing, written_whole
 from nlp_service.rows import RowForm
@@ -67,6 +68,7 @@ class RunSummary:
     model: ModelInfo | None = None
     was_complete: bool = False
     rejects: tuple[Reject, ...] = ()
+    review_file: Path | None = None
 
     @property
     def counts(self) -> Counts:
@@ -89,6 +91,10 @@ def label_files(
     overwrite: bool = False,
     reject_file: str | Path | None = None,
     keep_errors: bool = False,
+    engine: str = DEFAULT_ENGINE,
+    model: str | Path | None = None,
+    abstain: tuple[float, float] | None = None,
+    review_file: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
     """Label the reports of files and folders, and return what was done.
@@ -112,6 +118,13 @@ def label_files(
         Go on with the run that was interrupted; if the output is complete, do nothing.
     overwrite
         Replace an output that is there, and forget a run that was interrupted.
+    engine, model
+        What reads the sentences, and the encoder's model folder, as in `nlp_service.Labeler`.
+    abstain
+        A band of probability, such as ``(0.3, 0.7)``: a label whose probability lies in it gets no value and is listed
+        in the review file, one JSON object each with report id, label and probability.
+    review_file
+        By default the output's name with ``.review.jsonl``, written if ``abstain`` is given.
     reject_file
         By default the output's name with ``.rejects.jsonl``, written only if there are rejects; a file that is named
         is always written.
@@ -125,26 +138,31 @@ def label_files(
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other: go on with a run, or start over")
-    paths = _Paths.of(output, reject_file)
+    if review_file is not None and abstain is None:
+        raise ValueError("a review file needs a band to abstain in")
+    paths = _Paths.of(output, reject_file, review_file, abstain is not None)
     if paths and not _may_write(paths, resume, overwrite):
         return RunSummary(paths.output, None, Progress(), was_complete=True)
     planned = plan_inputs([Path(path) for path in inputs], format)
     if paths:
         paths.check_against(planned)
-    from nlp_service.labeler import Labeler
-
     plan = WorkPlan(
         tuple(dict.fromkeys(label_sets)),
         tuple(Path(path) for path in vocabulary),
         suffix_of(paths.output) if paths else STREAM_SUFFIX,
         keep_errors,
+        str(engine),
+        Path(model) if model is not None else None,
+        abstain,
     )
-    labeler = Labeler(label_sets=plan.label_sets, vocabulary=plan.vocabulary)
+    labeler = plan.labeler()
     run = _Run(plan, labeler, usable_cores() if jobs is None else jobs, on_progress)
     chunks = iter_chunks(planned, columns=columns, encoding=encoding, limit=limit)
     if not paths:
         assert not isinstance(output, str | Path)
-        return run.to_stream(chunks, output, Path(reject_file) if reject_file else None)
+        return run.to_stream(
+            chunks, output, Path(reject_file) if reject_file else None, Path(review_file) if review_file else None
+        )
     options = {"format": format, "columns": dict(columns or {}), "encoding": encoding, "limit": limit}
     return run.to_file(chunks, paths, _manifest(planned, plan, labeler, options), resume)
 
@@ -162,26 +180,36 @@ class _Paths:
     output: Path
     reject_file: Path
     rejects_are_named: bool
+    review_file: Path | None
     part: PartFolder
 
     @classmethod
-    def of(cls, output: str | Path | IO[bytes], reject_file: str | Path | None) -> _Paths | None:
+    def of(
+        cls,
+        output: str | Path | IO[bytes],
+        reject_file: str | Path | None,
+        review_file: str | Path | None,
+        has_review: bool,
+    ) -> _Paths | None:
         if not isinstance(output, str | Path):
             return None
         suffix_of(Path(output))
         # A link stays a link: what it leads to is replaced.
         target = Path(os.path.realpath(output))
         rejects = Path(reject_file) if reject_file else target.with_name(f"{target.name}.rejects.jsonl")
-        return cls(target, rejects, reject_file is not None, PartFolder.beside(target))
+        review = Path(review_file) if review_file else target.with_name(f"{target.name}.review.jsonl")
+        return cls(target, rejects, reject_file is not None, review if has_review else None, PartFolder.beside(target))
 
     def check_against(self, inputs: Iterable[Input]) -> None:
         """Raise `OutputUnusable` where a result would replace what is read."""
         taken = {os.path.realpath(source.path): source.path for source in inputs}
-        for path in (self.output, self.reject_file):
+        files = [self.output, self.reject_file, *([self.review_file] if self.review_file else [])]
+        for path in files:
             if os.path.realpath(path) in taken:
                 raise OutputUnusable(f"{path}: is one of the inputs, and would be replaced")
-        if os.path.realpath(self.reject_file) == str(self.output):
-            raise OutputUnusable(f"{self.output}: is given both as output and as reject file")
+        for path in files:
+            if sum(os.path.realpath(path) == os.path.realpath(other) for other in files) > 1:
+                raise OutputUnusable(f"{path}: is given for two of output, reject file and review file")
 
 
 def _may_write(paths: _Paths, resume: bool, overwrite: bool) -> bool:
@@ -237,14 +265,20 @@ class _Run:
             raise
         part.remove()
         return RunSummary(
-            paths.output, paths.reject_file if rejects_written else None, self._progress, self._labeler.model
+            paths.output,
+            paths.reject_file if rejects_written else None,
+            self._progress,
+            self._labeler.model,
+            review_file=paths.review_file,
         )
 
-    def to_stream(self, chunks: Iterable[Chunk], stream: IO[bytes], reject_file: Path | None) -> RunSummary:
+    def to_stream(
+        self, chunks: Iterable[Chunk], stream: IO[bytes], reject_file: Path | None, review_file: Path | None
+    ) -> RunSummary:
         """Label, and write each chunk as it is ready; the rejects are written at the end."""
         shown: list[Reject] = []
 
-        def pieces(rejects: IO[bytes] | None) -> Iterator[bytes]:
+        def pieces(rejects: IO[bytes] | None, review: IO[bytes] | None) -> Iterator[bytes]:
             with closing(self._label(chunks)) as results:
                 for result in results:
                     yield result.piece
@@ -253,14 +287,24 @@ class _Run:
                         rejects.writelines(map(_reject_line, result.rejects))
                     elif len(shown) < MAX_SHOWN_REJECTS:
                         shown.extend(result.rejects[: MAX_SHOWN_REJECTS - len(shown)])
+                    if review:
+                        review.write(result.review.encode())
                     self._count(result.counts)
 
         with ExitStack() as stack:
             rejects = stack.enter_context(written_whole(reject_file)) if reject_file else None
+            review = stack.enter_context(written_whole(review_file)) if review_file else None
             with writing(Path("stdout")):
-                self._writer.join(pieces(rejects), stream)
+                self._writer.join(pieces(rejects, review), stream)
                 stream.flush()
-        return RunSummary(None, reject_file, self._progress, self._labeler.model, rejects=tuple(shown))
+        return RunSummary(
+            None,
+            reject_file,
+            self._progress,
+            self._labeler.model,
+            rejects=tuple(shown),
+            review_file=review_file,
+        )
 
     def _label(self, chunks: Iterable[Chunk]) -> Generator[ChunkResult]:
         source = iter(chunks)
@@ -301,23 +345,26 @@ class _Run:
         part = paths.part
         indices = sorted(part.finished())
         has_rejects = paths.rejects_are_named or self._progress.counts.rejected > 0
-        if not has_rejects:
-            with written_whole(paths.output) as stream:
-                self._writer.join((part.reload(index).piece for index in indices), stream)
-            with writing(paths.reject_file):
-                paths.reject_file.unlink(missing_ok=True)  # of the output that was replaced
-            return False
-        # The rejects get their name first: where the output is, all is.
-        with written_whole(paths.output) as stream, written_whole(paths.reject_file) as rejects:
+        # Rejects and review get their names first: where the output is, all is.
+        with ExitStack() as stack:
+            stream = stack.enter_context(written_whole(paths.output))
+            rejects = stack.enter_context(written_whole(paths.reject_file)) if has_rejects else None
+            review = stack.enter_context(written_whole(paths.review_file)) if paths.review_file else None
 
             def pieces() -> Iterator[bytes]:
                 for index in indices:
                     result = part.reload(index)
-                    rejects.writelines(map(_reject_line, result.rejects))
+                    if rejects:
+                        rejects.writelines(map(_reject_line, result.rejects))
+                    if review:
+                        review.write(result.review.encode())
                     yield result.piece
 
             self._writer.join(pieces(), stream)
-        return True
+        if not has_rejects:
+            with writing(paths.reject_file):
+                paths.reject_file.unlink(missing_ok=True)  # of the output that was replaced
+        return has_rejects
 
     def _leave(self, part: PartFolder, error: BaseException) -> None:
         """Say what is kept of a run that ends early, or tidy up if there is nothing to keep."""
@@ -346,6 +393,7 @@ def _manifest(
             "label_sets": list(plan.label_sets),
             "suffix": plan.suffix,
             "keep_errors": plan.keep_errors,
+            "abstain": None if plan.abstain is None else list(plan.abstain),
         },
         "model": {"name": model.name, "version": model.version, "digest": model.digest},
         "versions": {"radlabel": __version__} | ({"pyarrow": version("pyarrow")} if plan.suffix == ".parquet" else {}),

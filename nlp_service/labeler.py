@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
@@ -16,22 +15,14 @@ from models.text.abstain import abstain_within
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import shipped_model
 from models.text.report_reader import Reading
+from models.text.sentence_reader import Sentence, SentenceReading
 from models.text.study import StudyReader
 from models.text.teacher import NAME, VERSION, RuleTeacher
+from nlp_service.engines import DEFAULT_ENGINE, Engine
 
 DEFAULT_LABEL_SETS = ("chexpert14",)
 # Reports whose sentences are read together: enough for full batches, few enough for a short wait.
 WINDOW = 256
-
-
-class Engine(StrEnum):
-    """What reads the sentences."""
-
-    ENCODER = "encoder"  # the transformer encoder: the model that is shipped, or one of the user's
-    RULES = "rules"  # the rule teacher it learned from
-
-
-DEFAULT_ENGINE = Engine.ENCODER
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +88,10 @@ class Labeler:
     def label(self, report: Report) -> LabeledReport:
         """Return the labels and findings of one report."""
         return self._labeled(report, self._reader.read(report))
+
+    def read_sentences(self, sentences: Sequence[Sentence]) -> Sequence[SentenceReading]:
+        """Return the readings of sentences that stand alone, without a report around them."""
+        return self._reader.read_sentences(sentences)
 
     def _labeled(self, report: Report, reading: Reading) -> LabeledReport:
         if reading.status is not Status.OK:

@@ -2,7 +2,7 @@
 
     labels.parquet.part/
         manifest.json   what the run depends on: inputs and their digests, options, model, versions
-        chunk-000000    one finished chunk: a line of JSON (counts, rejects, length), then its piece of the output
+        chunk-000000    one finished chunk: a line of JSON (counts, rejects, review, length), then its piece of the output
         lock            held by the run that writes here
 
 Files appear under their names whole or not at all. The manifest is written first and removed first: a folder without
@@ -26,7 +26,7 @@ from nlp_service.chunks import Origin, Reject
 from nlp_service.errors import OutputExists, OutputUnwritable, ResumeMismatch
 from nlp_service.work import ChunkResult, Counts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Manifest = Mapping[str, Any]
 MANIFEST = "manifest.json"
 LOCK = "lock"
@@ -115,6 +115,7 @@ class PartFolder:
         head = {
             "counts": asdict(result.counts),
             "rejects": [asdict(reject) for reject in result.rejects],
+            "review": result.review,
             "bytes": len(result.piece),
         }
         self._write(_chunk_name(result.index), json.dumps(head).encode() + b"\n" + result.piece)
@@ -125,7 +126,9 @@ class PartFolder:
             line, _, piece = (self.path / _chunk_name(index)).read_bytes().partition(b"\n")
             head = json.loads(line)
             rejects = tuple(Reject(**{**reject, "origin": Origin(**reject["origin"])}) for reject in head["rejects"])
-            return ChunkResult(index, piece, rejects, Counts(**head["counts"])) if head["bytes"] == len(piece) else None
+            if head["bytes"] != len(piece):
+                return None
+            return ChunkResult(index, piece, rejects, Counts(**head["counts"]), head["review"])
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -25,11 +25,13 @@ mentioned. Nothing is lost: the row of JSON Lines can be made from it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corpora.findings import Assertion, Finding, LabeledReport, Status, StudyLabel
+from models.text.abstain import abstentions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,6 +170,19 @@ class RowForm:
             for entry in label_set.labels:
                 label = given.get(entry.name)
                 yield label_set.id, entry.name, label or StudyLabel(None, basis="rule" if entry.rule else "span")
+
+
+def review_lines(labeled: LabeledReport) -> Iterator[str]:
+    """Yield the lines of the review file for a report: a JSON object for each label that was too close to call."""
+    for item in abstentions(labeled):
+        line = {
+            "report_id": labeled.report_id or None,
+            "accession_number": labeled.accession_number,
+            "label_set": item.label_set,
+            "label": item.label,
+            "probability": dict(item.probability),
+        }
+        yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def _label_row(label: StudyLabel) -> Row:

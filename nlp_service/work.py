@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from corpora.findings import LabeledReport, Status
 from nlp_service.chunks import Chunk, Reject
 from nlp_service.errors import WorkerDied, describe
-from nlp_service.rows import RowForm
+from nlp_service.rows import RowForm, review_lines
 from nlp_service.writers import writer_for
 
 if TYPE_CHECKING:
@@ -48,25 +48,40 @@ class WorkPlan:
     vocabulary: tuple[Path, ...]
     suffix: str
     keep_errors: bool
+    engine: str
+    model: Path | None = None
+    abstain: tuple[float, float] | None = None
+
+    def labeler(self, *, threads: int | None = None) -> Labeler:
+        """Return the labeler of the run; workers that share a machine take one thread each."""
+        from nlp_service.labeler import Labeler
+
+        return Labeler(
+            label_sets=self.label_sets,
+            vocabulary=self.vocabulary,
+            engine=self.engine,
+            model=self.model,
+            abstain=self.abstain,
+            threads=threads,
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ChunkResult:
-    """A chunk labeled: its rows as a piece of the output, its rejects, and the counts."""
+    """A chunk labeled: its rows as a piece of the output, its rejects, the counts, and the lines of the review file."""
 
     index: int
     piece: bytes
     rejects: tuple[Reject, ...]
     counts: Counts
+    review: str = ""
 
 
 class ChunkLabeler:
     """Labels chunks in this process."""
 
     def __init__(self, plan: WorkPlan, labeler: Labeler | None = None) -> None:
-        from nlp_service.labeler import Labeler
-
-        self._labeler = labeler or Labeler(label_sets=plan.label_sets, vocabulary=plan.vocabulary)
+        self._labeler = labeler or plan.labeler(threads=1)
         self._writer = writer_for(plan.suffix, RowForm(self._labeler.label_sets, self._labeler.model))
         self._keep_errors = plan.keep_errors
 
@@ -91,7 +106,8 @@ class ChunkLabeler:
         counts = Counts(
             numbers[Status.OK], numbers[Status.NO_TEXT], numbers[Status.NOT_APPLICABLE], numbers[Status.ERROR]
         )
-        return ChunkResult(chunk.index, self._writer.encode(rows), tuple(rejects), counts)
+        review = "".join(line for row in rows for line in review_lines(row))
+        return ChunkResult(chunk.index, self._writer.encode(rows), tuple(rejects), counts, review)
 
 
 class WorkerPool:

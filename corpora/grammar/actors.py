@@ -13,10 +13,10 @@ from corpora.vocabulary import Vocabulary
 
 @dataclass(slots=True)
 class Actor:
-    """One numbered finding. ``places``, ``sides``, ``severity`` and ``temporality`` fill up in the order of the text.
+    """One numbered finding, which the slots of its number add to in the order of the text.
 
-    ``start``/``end`` are character offsets, set when the sentence is put together; ``pieces`` are the numbers of the
-    pieces of text that the span runs over.
+    ``places`` are those in its name and those around it, ``outside`` the latter alone; ``pieces`` are the numbers of
+    the pieces of text that its span runs over.
     """
 
     label: SlotLabel
@@ -24,6 +24,7 @@ class Actor:
     normal: NormalPlace | None = None
     modifier: str = ""
     places: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     sides: list[str] = field(default_factory=list)
     severity: list[str] = field(default_factory=list)
     temporality: list[str] = field(default_factory=list)
@@ -32,10 +33,17 @@ class Actor:
     is_both: bool = False  # a plural that means both sides
     cue: str = ""
 
+    @property
+    def is_plural(self) -> bool:
+        """Return whether verbs said of it are in the plural."""
+        said = self.filler or self.normal
+        return said is not None and said.is_plural
+
     def add_place(self, place: str, side: str | None, *, is_both: bool = False) -> None:
         """Say that the finding lies somewhere."""
         self.is_placed = True
         self.places.append(place)
+        self.outside.append(place)
         self.is_both |= is_both
         if side:
             self.sides.append(side)
@@ -51,6 +59,7 @@ class Actor:
             return
         self.sides = list(source.sides)
         self.places += [place for place in source.places if place not in self.places]
+        self.outside += source.places
         self.is_both |= source.is_both
         self.is_placed = True
 
@@ -78,7 +87,8 @@ def finding_of(actor: Actor, vocabulary: Vocabulary, start: int, end: int, last_
     if says is Says.INHERENT and filler.hedge is not None:
         assertion = Assertion.UNCERTAIN
         hedge = Hedge.BORDERLINE if filler.hedge == "borderline" else Hedge.MODAL
-    concept_id = vocabulary.refined(filler.concept.id, list(dict.fromkeys(actor.places)))
+    # Places in the name itself refine nothing: an intrathoracic stomach is a hiatal hernia by definition.
+    concept_id = _refined(actor, filler, vocabulary)
     _, location = vocabulary.organ_and_location(concept_id, list(dict.fromkeys(actor.places)))
     severity = actor.label.severity or next(iter(actor.severity), None)
     temporality = actor.label.temporality or next(iter(actor.temporality), None)
@@ -93,6 +103,23 @@ def finding_of(actor: Actor, vocabulary: Vocabulary, start: int, end: int, last_
         severity=severity,
         temporality=temporality,
     )
+
+
+def _refined(actor: Actor, filler: Filler, vocabulary: Vocabulary) -> str:
+    """Return the concept that is meant where the finding lies.
+
+    A place in the name itself can only make it more special (a tortuous descending aorta is a thoracic one): an
+    intrathoracic stomach is a hiatal hernia, and no hernia of the abdominal wall for all that a stomach is abdominal.
+    """
+    concept_id = filler.concept.id
+    if filler.form in ("head", "adjective"):
+        return vocabulary.refined(concept_id, list(dict.fromkeys(actor.places)))
+    refined = vocabulary.refined(concept_id, actor.outside)
+    if refined == concept_id:
+        named = vocabulary.refined(concept_id, filler.inner.places)
+        if named != concept_id and concept_id in vocabulary.ancestors(named):
+            return named
+    return refined
 
 
 def _laterality(

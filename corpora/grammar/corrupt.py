@@ -13,9 +13,8 @@ from corpora.grammar.sentences import SyntheticSentence
 
 _WORD = re.compile(r"[A-Za-z]+")
 _LONG_WORD = re.compile(r"\b[A-Za-z]{5,}\b")
-_DROPPED = re.compile(r"\b(?:[Tt]here (?:is|are|was|were|has been|have been) )?(?:\b(?:[Aa]n?|[Tt]he) )|\b[Tt]here (?:is|are) ")
+_DROPPED = re.compile(r"\b(?:[Tt]here (?:is|are|was|were|has been|have been) (?:an? |the )?|(?:[Aa]n?|[Tt]he) )(?=\w)")
 _ARTICLE = re.compile(r"\b(?:an?|the) (?=[a-z])")
-# Chances of each kind of noise; a sentence gets those whose chance comes up, and at least one.
 _GAP = "XXXX"
 
 
@@ -52,9 +51,8 @@ def _apply(sentence: SyntheticSentence, edits: Iterable[_Edit]) -> SyntheticSent
 
     def shift(position: int, *, is_end: bool) -> int:
         """What is put in at the border of a span is no part of it."""
-        return position + sum(
-            len(e.text) - (e.end - e.start) for e in ordered if e.end <= position and not (is_end and e.start == position)
-        )
+        before = (e for e in ordered if e.end <= position and not (is_end and e.start == position))
+        return position + sum(len(e.text) - (e.end - e.start) for e in before)
 
     findings = tuple(f.moved(shift(f.start, is_end=False), shift(f.end, is_end=True)) for f in sentence.findings)
     return replace(sentence, text="".join(pieces), findings=findings)
@@ -152,6 +150,7 @@ _KINDS: dict[str, Callable[[SyntheticSentence, random.Random], list[_Edit]]] = {
     "upper": _upper,
     "lower": _lower,
 }
+# A sentence gets the kinds whose chance comes up, and at least one.
 _CHANCES = {
     "british": 0.25,
     "telegraphic": 0.25,

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from corpora.grammar.schema import Words
 from corpora.vocabulary.folding import fold_word
+from corpora.vocabulary.words import fold_words
 
 _BEFORE_OBJECT = re.compile(
     r" (?:of|in|to|at|on|is|by|from|for|via|with|within|under|below|beneath|along|seen|excluded) "
@@ -71,6 +72,10 @@ class English:
         end = match.start() if match else len(phrase)
         before, _, word = phrase[:end].rpartition(" ")
         return f"{before} {self._plural_word(word)}".strip() + phrase[end:]
+
+    def is_known_plural(self, phrase: str, plural: str) -> bool:
+        """Whether a plural folds to its phrase or is listed: "volvuluses" would be a word of our own making."""
+        return fold_words(plural) == fold_words(phrase) or self.head(phrase) in self._words.plurals
 
     def _plural_word(self, word: str) -> str:
         if word in self._words.plurals:

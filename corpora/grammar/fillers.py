@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from corpora.grammar.load import GrammarData
 from corpora.grammar.english import English, WordClass
 from corpora.grammar.holdout import held_out_synonyms
 from corpora.grammar.inner import Inner, InnerReader
+from corpora.grammar.load import GrammarData
 from corpora.grammar.places import Place, Places
 from corpora.grammar.template import phrases_of
 from corpora.vocabulary import Vocabulary
@@ -74,7 +74,9 @@ class FillerIndex:
         }
         self._surroundings = _surroundings(
             {fold_words(phrase) for own in phrases.values() for phrase in own}
+            | {fold_words(phrase) for entry in vocabulary.findings.values() for phrase in entry.normal}
         )
+        self._named = {fold_words(phrase) for own in phrases.values() for phrase in own}
         self.held_out: Mapping[str, frozenset[tuple[str, ...]]] = {
             concept: held_out_synonyms(concept, own) for concept, own in self._phrases.items()
         }
@@ -101,9 +103,12 @@ class FillerIndex:
             is_held_out = fold_words(phrase) in self.held_out[entry.id]
             if word_class is WordClass.COUNT:
                 yield self._filler(entry, phrase, "noun", weight, is_countable=True, is_held_out=is_held_out)
+                plural = self._english.pluralize(phrase)
+                if not self._english.is_known_plural(phrase, plural):
+                    continue
                 yield self._filler(
                     entry,
-                    self._english.pluralize(phrase),
+                    plural,
                     "noun",
                     weight * _PLURAL_WEIGHT,
                     is_plural=True,
@@ -135,7 +140,8 @@ class FillerIndex:
                 if self._can_be_said(phrase)
             )
             for head in combination.head:
-                if head in words.head_adjectives or "xxxx" in head or not modifiers:
+                is_name = fold_words(head) in self._named
+                if is_name or head in words.head_adjectives or "xxxx" in head or not modifiers:
                     continue
                 is_plural = head in words.plural_heads
                 text = self._english.pluralize(head) if is_plural else head
@@ -144,6 +150,8 @@ class FillerIndex:
     def _can_be_said(self, modifier: str) -> bool:
         """Whether a modifier stands behind a verb and does not hedge: "enlarged", neither "enlargement" nor "full"."""
         is_noun = modifier.endswith(("ment", "tion", "ence", "ing", "ness", "osity", "sion", "ia", "sis", "change"))
+        if fold_words(modifier) in self._named:
+            return False  # "calcified" names a finding by itself
         hedges = {_BORDERLINE, "normal", "upper", "limit"} & set(fold_words(modifier))
         return not is_noun and not hedges and modifier not in self._data.words.unsaid_modifiers
 
@@ -189,12 +197,25 @@ def _phrases(entry: FindingEntry) -> tuple[str, ...]:
 
 
 def _surroundings(names: set[tuple[str, ...]]) -> dict[tuple[str, ...], Conflicts]:
-    """Return, for every part of a longer name that is a name itself, what stands before and behind it there."""
+    """Return, for every name, what around it makes another one: longer names that hold it, or that it runs into.
+
+    "Small" before "bowel obstruction" makes a longer name; behind "acute fracture" a gap makes "fracture XXXX", which
+    is as long and begins inside.
+    """
     found: defaultdict[tuple[str, ...], list[tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(list)
+    beginnings: defaultdict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
+    endings: defaultdict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
     for name in sorted(names):
         for start in range(len(name)):
             for end in range(start + 1, len(name) + 1):
-                part = name[start:end]
-                if part != name:
-                    found[part].append((name[:start], name[end:]))
-    return {part: tuple(dict.fromkeys(around)) for part, around in found.items()}
+                if end - start < len(name):
+                    found[name[start:end]].append((name[:start], name[end:]))
+        for cut in range(1, len(name)):
+            beginnings[name[:cut]].append(name[cut:])
+            endings[name[cut:]].append(name[:cut])
+    for name in sorted(names):
+        for cut in range(1, len(name)):
+            head, tail = name[:cut], name[cut:]
+            found[name] += [(before, ()) for before in endings.get(head, ()) if len(before) >= len(tail)]
+            found[name] += [((), after) for after in beginnings.get(tail, ()) if len(after) >= len(head)]
+    return {name: tuple(dict.fromkeys(around)) for name, around in found.items() if name in names}

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
 from corpora.grammar.actors import Actor, denials_of, finding_of, share_places
 from corpora.grammar.attributes import AttributePhrases
-from corpora.grammar.load import load_data
+from corpora.grammar.compose import compose_report
 from corpora.grammar.english import English
 from corpora.grammar.fillers import Filler, FillerIndex
 from corpora.grammar.holdout import held_out_families
 from corpora.grammar.inner import InnerReader
+from corpora.grammar.load import load_data
 from corpora.grammar.pools import Needs, Pools
-from corpora.grammar.schema import Family, NormalPlace, Says, SlotLabel
+from corpora.grammar.schema import Family, NormalPlace, SlotLabel
 from corpora.grammar.sentences import GrammarFinding, SyntheticReport, SyntheticSentence
 from corpora.grammar.template import Slot, Template
-from corpora.grammar.writer import Writer
+from corpora.grammar.writer import Subject, Writer
 from corpora.vocabulary import Vocabulary
 from corpora.vocabulary.words import fold_words
 
@@ -27,7 +28,6 @@ from corpora.vocabulary.words import fold_words
 _FORMS = {"finding": "noun", "adjective": "adjective", "clause": "clause", "fragment": "fragment",
           "denial": "denial", "head": "head"}  # fmt: skip
 _TRIES = 200
-_REGIONS = ("chest", "chest", "chest", "abdomen", "head", "limbs")
 
 
 class NothingFits(RuntimeError):
@@ -66,20 +66,28 @@ class SentenceGrammar:
         self.held_out = held_out
         self._data = data
         self.fillers = FillerIndex(
-            vocabulary, data, english, InnerReader(vocabulary, data.words.names)
+            vocabulary, data, english, InnerReader(vocabulary, data.words.names, data.words.upper)
         )
-        self._pools = Pools(vocabulary, self.fillers, data.words)
+        self._subjects = {
+            p.place: Subject(p.place, p.say[:1], p.is_plural, p.is_plural and vocabulary.anatomy[p.place].is_paired)
+            for p in data.places.normal
+            if p.place in vocabulary.anatomy
+        }
+        self._pools = Pools(vocabulary, self.fillers, data.words, frozenset(self._subjects))
         self._attributes = AttributePhrases(vocabulary, data.attributes)
         self._normal = tuple(p for p in data.places.normal if p.place in vocabulary.anatomy)
+        self.kinds = {family.id: _kinds(family) for group in data.families.values() for family in group}
         self.held_out_families = held_out_families(
-            {name: [family.id for family in group] for name, group in data.families.items()}
+            {name: [family.id for family in group] for name, group in data.families.items()}, self.kinds
         )
         ready = [self._ready(family, name) for name, group in data.families.items() for family in group]
         self._trained = _Deck(r for r in ready if not r.is_held_out)
         self._kept = _Deck(r for r in ready if r.is_held_out)
         self._with_synonym = _Deck(r for r in ready if not r.is_held_out and r.can_hold_out_synonym)
         self._kept_with_synonym = _Deck(r for r in ready if r.is_held_out and r.can_hold_out_synonym)
-        self._by_category = {name: _Deck(r for r in ready if r.category == name) for name in data.families}
+        self._drawn = {
+            name: _Deck(r for r in ready if r.category == name and r.is_held_out is held_out) for name in data.families
+        }
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -119,10 +127,18 @@ class SentenceGrammar:
                 return sentence
         raise NothingFits(f"family {family_id!r} finds nothing to say")
 
+    def generate_about(self, category: str, region: str, rng: random.Random) -> SyntheticSentence | None:
+        """Return a sentence of one phenomenon about a part of the body, or ``None`` where none came to pass."""
+        deck, has_synonym = self._drawn[category], self.held_out and rng.random() < 0.5
+        return self._try(deck.draw(rng), rng, has_synonym=has_synonym, region=region)
+
+    @property
+    def drawn_categories(self) -> tuple[str, ...]:
+        """Return the phenomena that sentences are drawn from."""
+        return tuple(self._drawn)
+
     def report(self, rng: random.Random) -> SyntheticReport:
         """Return a whole report, whose sentences do not contradict each other."""
-        from corpora.grammar.compose import compose_report
-
         return compose_report(self, rng)
 
     def _ready(self, family: Family, category: str) -> _Ready:
@@ -169,18 +185,21 @@ class SentenceGrammar:
                 asked[part.number].add(part.name if not part.argument else f"{part.name}:{part.argument}")
         actors: dict[int, Actor] = {}
         concepts: list[str] = []
-        holder = rng.choice([n for n, names in asked.items() if "finding" in names] or [0]) if has_synonym else 0
-        if has_synonym and not holder:
+        holder = _holder(family, asked, rng) if has_synonym else 0
+        if holder is None:
             return None
         for number, label in family.findings.items():
             names = asked[number]
-            if "organ" in names:
-                normal = self._draw_normal(rng, actors)
+            if _asks(names, "organ"):
+                normal = self._draw_normal(rng, actors, is_sided="organ:one" in names)
                 if normal is None:
                     return None
                 actors[number] = Actor(label, None, normal)
+                region = region or next(iter(sorted(self._pools.regions_of_place(normal.place))), "chest")
                 continue
-            filler = self._draw(label, names, rng, concepts, region=region, is_held_out=number == holder)
+            filler = self._draw(
+                label, names, rng, concepts, region=region, is_held_out=number == holder, is_plain=len(asked) > 1
+            )
             if filler is None:
                 return None
             actors[number] = Actor(label, filler)
@@ -190,15 +209,18 @@ class SentenceGrammar:
         return actors
 
     def _draw(
-        self, label: SlotLabel, names: set[str], rng: random.Random, taken: list[str], *, region: str, is_held_out: bool
+        self,
+        label: SlotLabel,
+        names: set[str],
+        rng: random.Random,
+        taken: list[str],
+        *,
+        region: str,
+        is_held_out: bool,
+        is_plain: bool,
     ) -> Filler | None:
-        form = next((form for name, form in _FORMS.items() if name in names), None)
-        if form is None:
-            number = next((n.partition(":")[2] for n in names if n.startswith("finding:")), "")
-            form = "noun"
-        else:
-            number = ""
-        is_explicit = label.says in (Says.BORDERLINE,)
+        form = next((form for name, form in _FORMS.items() if name in names), "noun")
+        number = next((n.partition(":")[2] for n in names if n.startswith("finding:")), "")
         needs = Needs(
             pool=label.pool,
             concepts=label.concepts,
@@ -207,11 +229,13 @@ class SentenceGrammar:
             has_side=_asks(names, "side", "onside"),
             has_place=_asks(names, "loc", "site") and "loc:tip" not in names,
             has_place_adjective=_asks(names, "adj"),
-            has_severity=_asks(names, "severity", "severely") or label.severity is not None or is_explicit,
+            has_severity=_asks(names, "severity", "severely") or label.severity is not None,
             has_change=_asks(names, "change", "changed") or label.temporality is not None,
             is_measured=_asks(names, "size"),
             is_hedged=label.pool == "hedged",
-            region=region if not label.concepts and label.pool in ("pathology", "hedged") else "",
+            is_plain=is_plain,
+            has_subject="subject" in names,
+            region=region if not label.concepts and label.pool in ("pathology", "hedged", "settled") else "",
             held_out=is_held_out,
         )
         pool = self._pools.get(needs)
@@ -232,9 +256,9 @@ class SentenceGrammar:
         above = {concept_id, *self.vocabulary.ancestors(concept_id)}
         return any(other in above or concept_id in self.vocabulary.ancestors(other) for other in taken)
 
-    def _draw_normal(self, rng: random.Random, actors: dict[int, Actor]) -> NormalPlace | None:
+    def _draw_normal(self, rng: random.Random, actors: dict[int, Actor], *, is_sided: bool) -> NormalPlace | None:
         """Return a place to call normal that has nothing to do with those called so already."""
-        place = rng.choice(self._normal)
+        place = rng.choice([p for p in self._normal if p.sided] if is_sided else self._normal)
         for actor in actors.values():
             if actor.normal is None:
                 continue
@@ -249,7 +273,7 @@ class SentenceGrammar:
     def _write(
         self, parts: list[str | Slot], actors: dict[int, Actor], rng: random.Random
     ) -> tuple[str, list[GrammarFinding] | None]:
-        writer = Writer(rng, actors, self._attributes, self._data.words, self._data.places)
+        writer = Writer(rng, actors, self._attributes, self._data.words, self._data.places, self._subjects)
         writer.write(parts)
         text, spans = writer.text()
         share_places(actors, self.vocabulary)
@@ -273,6 +297,23 @@ class SentenceGrammar:
         return text, findings
 
 
+def _holder(family: Family, asked: Mapping[int, set[str]], rng: random.Random) -> int | None:
+    """Return the number of the finding that a held-out synonym is put in, observed ones first."""
+    named = [n for n, names in asked.items() if _asks(names, "finding") and not family.findings[n].concepts]
+    observed = [n for n in named if family.findings[n].says.assertion is not None]
+    return rng.choice(observed or named) if named else None
+
+
+def _kinds(family: Family) -> frozenset[tuple[str, str]]:
+    """Return the sorts of phrases that a family takes: form and pool."""
+    return frozenset(
+        (_FORMS[slot.name], family.findings[slot.number].pool)
+        for text in family.templates
+        for slot in Template.parse(text).slots()
+        if slot.number and slot.name in _FORMS
+    )
+
+
 def _asks(names: set[str], *slots: str) -> bool:
     return any(name.partition(":")[0] in slots for name in names)
 
@@ -283,9 +324,7 @@ def _is_another_name(filler: Filler, text: str, start: int, end: int) -> bool:
         return False
     before = fold_words(text[max(0, start - 40) : start])[-5:]
     after = fold_words(text[end : end + 40])[:5]
-    return any(
-        (not b or before[-len(b) :] == b) and (not a or after[: len(a)] == a) for b, a in filler.conflicts
-    )
+    return any((not b or before[-len(b) :] == b) and (not a or after[: len(a)] == a) for b, a in filler.conflicts)
 
 
 class _Deck:

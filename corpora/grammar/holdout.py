@@ -8,14 +8,15 @@ most one neighbour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from corpora.vocabulary.words import fold_words
 
 FAMILY_SHARE = 0.3
-# Of the synonyms of concepts with at least `MIN_SYNONYMS`; one in five of these is more than 15 % of all.
-SYNONYM_SHARE = 0.2
+# Of the synonyms of concepts with at least `MIN_SYNONYMS`, rounded up: that makes a little more than 15 % of all.
+SYNONYM_SHARE = 0.15
 MIN_SYNONYMS = 3
 _KEY = b"radlabel grammar"
 
@@ -25,13 +26,23 @@ def keyed_hash(name: str) -> bytes:
     return blake2b(name.encode(), key=_KEY, digest_size=8).digest()
 
 
-def held_out_families(families: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Return the ids held out of families by category. Every category keeps one for training and gives one up."""
+def held_out_families(
+    families: Mapping[str, Sequence[str]], kinds: Mapping[str, frozenset[Hashable]]
+) -> frozenset[str]:
+    """Return the ids held out of families by category. Every category keeps one for training and gives one up.
+
+    ``kinds`` says by family what sort of phrases its slots take. A family that alone is left to take a sort stays, or
+    its phrases would never be met in training.
+    """
+    left = Counter(kind for ids in families.values() for name in ids for kind in kinds[name])
     chosen: set[str] = set()
     for ids in families.values():
-        if len(ids) >= 2:
-            count = min(math.ceil(len(ids) * FAMILY_SHARE), len(ids) - 1)
-            chosen.update(sorted(ids, key=keyed_hash)[:count])
+        count = min(math.ceil(len(ids) * FAMILY_SHARE), len(ids) - 1)
+        for name in sorted(ids, key=keyed_hash):
+            if count > 0 and all(left[kind] > 1 for kind in kinds[name]):
+                chosen.add(name)
+                left.subtract(kinds[name])
+                count -= 1
     return frozenset(chosen)
 
 

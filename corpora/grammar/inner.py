@@ -7,7 +7,7 @@ side of the patient's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from corpora.grammar.template import phrases_of
@@ -53,14 +53,25 @@ class Inner:
     temporality: str | None = None
     ends_in_pair: bool = False  # the last word is a place of which there are two: "hyperexpanded lung"
 
+    @property
+    def is_descriptive(self) -> bool:
+        """Return whether the phrase says a side, a degree or a change, which a neighbour could be taken to share."""
+        return bool(self.sides or self.severity or self.temporality)
+
 
 class InnerReader:
-    """Reads phrases with the vocabulary's places and attributes."""
+    """Reads phrases with the vocabulary's places and attributes.
 
-    def __init__(self, vocabulary: Vocabulary, names: Iterable[str]) -> None:
+    ``names`` hold words that look like a degree or a change, ``spelt`` are abbreviations written in capitals in names.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, names: Iterable[str], spelt: Container[str]) -> None:
         self._vocabulary = vocabulary
-        anatomy = vocabulary.anatomy.values()
-        self._places = _Phrases((phrase, entry.id) for entry in anatomy for phrase in entry.synonyms)
+        self._places = _Phrases(
+            (phrase, entry.id)
+            for entry in vocabulary.anatomy.values()
+            for phrase in (*entry.synonyms, *(a.lower() for a in entry.abbreviations if a.lower() in spelt))
+        )
         self._sides = _Phrases(_pairs(vocabulary.attributes.laterality))
         self._severity = _Phrases(_pairs(vocabulary.attributes.severity))
         self._temporality = _Phrases(_pairs(vocabulary.attributes.temporality))

@@ -28,6 +28,7 @@ class Place:
     side: str | None
     is_sided: bool
     is_paired: bool
+    is_two: bool  # "both kidneys", but not "both ribs"
     is_organ: bool
 
 
@@ -63,6 +64,7 @@ class Places:
             side=side,
             is_sided=entry.id in self._sided and side is None,
             is_paired=entry.is_paired,
+            is_two=entry.is_paired or entry.id in words.twos,
             is_organ=entry.organ,
         )
 
@@ -96,4 +98,6 @@ class Places:
 
     def has_sides(self, concept: FindingEntry) -> bool:
         """Return whether a concept can be left or right: its organ can, or it has none."""
+        if concept.id in self._words.unsided:
+            return False
         return concept.anatomy is None or concept.anatomy in self._sided

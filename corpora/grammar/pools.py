@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from corpora.grammar.fillers import Filler, FillerIndex
+from corpora.grammar.places import Place
 from corpora.grammar.schema import Words
 from corpora.vocabulary import Vocabulary
 from corpora.vocabulary.schema import FindingKind
@@ -24,6 +25,7 @@ _REGIONS = {
     "abdomen": ("abdomen", "pelvis"),
     "head": ("brain", "paranasal_sinus", "orbit", "skull"),
 }
+_LIMBS = "limbs"  # and the spine: what belongs to none of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Needs:
     has_change: bool = False
     is_measured: bool = False
     is_hedged: bool = False
+    is_plain: bool = False  # nothing in the phrase that its neighbours in a list could be taken to share
+    has_subject: bool = False  # an organ that can be the subject of an adjective
     region: str = ""
     held_out: bool = False
 
@@ -63,10 +67,11 @@ class Pool:
 class Pools:
     """All groups of fillers that were asked for so far."""
 
-    def __init__(self, vocabulary: Vocabulary, index: FillerIndex, words: Words) -> None:
+    def __init__(self, vocabulary: Vocabulary, index: FillerIndex, words: Words, subjects: frozenset[str]) -> None:
         self._vocabulary = vocabulary
         self._index = index
         self._words = words
+        self._subjects = subjects
         self._made: dict[Needs, Pool] = {}
         self._regions: dict[str, frozenset[str]] = {}
 
@@ -87,15 +92,19 @@ class Pools:
 
     def _iter_regions(self, concept_id: str) -> list[str]:
         organ = self._vocabulary.findings[concept_id].anatomy
-        if organ is None:
-            return []
+        return [] if organ is None else list(self.regions_of_place(organ))
+
+    def regions_of_place(self, organ: str) -> Sequence[str]:
+        """Return the parts of the body that an organ can belong to; none where it is everywhere."""
         above = {organ, *self._vocabulary.anatomy_ancestors(organ)}
         found = [region for region, tops in _REGIONS.items() if above & set(tops)]
         # Bone, lymph nodes and soft tissue are everywhere; what is left are the limbs and the spine.
-        return found or ([] if self._vocabulary.anatomy[organ].chest is None else ["limbs"])
+        return found or ([] if self._vocabulary.anatomy[organ].chest is None else [_LIMBS])
 
     def _test(self, needs: Needs) -> Callable[[Filler], bool]:
-        kinds = _KINDS.get(needs.pool)
+        kinds = _KINDS.get(needs.pool, _KINDS["pathology"] if needs.pool in (*_REGIONS, _LIMBS) else None)
+        region = needs.pool if needs.pool in (*_REGIONS, _LIMBS) else needs.region
+        is_strict = region == needs.pool
         members = frozenset(needs.concepts) | frozenset(self._words.pools.get(needs.pool, ()))
         is_pulmonary = needs.pool == "pulmonary"
         pulmonary = self._vocabulary.pulmonary
@@ -104,6 +113,8 @@ class Pools:
             concept = filler.concept
             if members:
                 is_member = concept.id in members
+            elif needs.pool == "settled":
+                is_member = concept.kind is FindingKind.PATHOLOGY and not concept.refine
             elif is_pulmonary:
                 is_member = concept.id in pulmonary and concept.kind is FindingKind.PATHOLOGY
             else:
@@ -117,12 +128,18 @@ class Pools:
                 and (needs.number != "one" or filler.is_countable)
                 and (not needs.has_side or filler.has_sides)
                 and (not needs.has_place or any(p.nouns or p.abbreviations for p in filler.places))
-                and (not needs.has_place_adjective or any(p.adjectives for p in filler.places))
+                and (not needs.has_place_adjective or any(_has_plain_adjective(p) for p in filler.places))
                 and (not needs.has_severity or filler.inner.severity is None)
                 and (not needs.has_change or filler.inner.temporality is None)
+                and (not needs.is_plain or not filler.inner.is_descriptive)
+                and (not needs.has_subject or concept.anatomy in self._subjects)
                 and (not needs.is_measured or filler.is_measurable)
                 and (filler.hedge is not None) == needs.is_hedged
-                and (not needs.region or not (regions := self.regions(concept.id)) or needs.region in regions)
+                and (not region or region in (regions := self.regions(concept.id)) or not (regions or is_strict))
             )
 
         return suits
+
+
+def _has_plain_adjective(place: Place) -> bool:
+    return any(own is None for _, own in place.adjectives)

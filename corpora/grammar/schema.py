@@ -55,7 +55,8 @@ _ASSERTIONS: dict[Says, tuple[Assertion | None, Hedge | None]] = {
 class SlotLabel(_Strict):
     """What is said of one numbered finding of a family, and what may fill it.
 
-    ``pool`` names the group of concepts to draw from (`corpora.grammar.pools`), ``concepts`` lists them instead.
+    ``pool`` names the group of concepts to draw from (`corpora.grammar.pools`; ``any`` is all), ``concepts`` lists them
+    instead.
     ``temporality`` and ``severity`` are set where the template's own words say them ("again seen"). ``shares`` is the
     number of the finding whose side and place hold for this one too (a list); ``follows`` the same for findings of
     lung and pleura only (an explanation lies where the sign lies).
@@ -108,7 +109,8 @@ class FamilyFile(_Strict):
 
 
 class PlaceWords(_Strict):
-    """How places are spoken of, by anatomy id. ``sided`` places can be left or right.
+    """How places are spoken of, by anatomy id. ``sided`` places can be left or right, findings that
+    are ``unsided`` cannot; of ``twos`` there are two.
 
     ``also`` adds places at which findings of an organ can lie besides those within it; ``unused`` are ids and
     ``not_said`` synonyms that no sentence puts a finding in. ``tips`` are where devices end.
@@ -116,6 +118,8 @@ class PlaceWords(_Strict):
 
     at: tuple[Id, ...]
     sided: tuple[Id, ...]
+    unsided: tuple[Id, ...]
+    twos: tuple[Id, ...]
     also: dict[Id, tuple[Id, ...]] = {}
     unused: tuple[Id, ...] = ()
     not_said: tuple[str, ...] = ()
@@ -141,6 +145,7 @@ class NormalPlace(_Strict):
     say: tuple[str, ...]
     cues: tuple[str, ...]
     is_plural: bool = False
+    sided: tuple[str, ...] = ()  # singulars that can be left or right
 
 
 class AttributeWords(_Strict):

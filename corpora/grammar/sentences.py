@@ -48,7 +48,8 @@ class SyntheticSentence:
     def __repr__(self) -> str:
         # The same habit as for real reports: what prints a sentence by accident prints no text.
         held_out = ", held out" if self.is_held_out else ""
-        return f"SyntheticSentence({self.family!r}, <{len(self.text)} characters, {len(self.findings)} findings{held_out}>)"
+        size = f"{len(self.text)} characters, {len(self.findings)} findings"
+        return f"SyntheticSentence({self.family!r}, <{size}{held_out}>)"
 
 
 @dataclass(frozen=True, slots=True)

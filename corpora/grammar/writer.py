@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corpora.grammar.actors import Actor
@@ -18,6 +19,16 @@ _VERBS = {"is": ("is", "are"), "has": ("has", "have"), "was": ("was", "were"), "
 _NO_SPACE_BEFORE = frozenset(",.;:?)")
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An organ as the subject of a sentence. ``is_paired`` where its plural means both sides."""
+
+    place: str
+    say: tuple[str, ...]
+    is_plural: bool
+    is_paired: bool
+
+
 @dataclass(slots=True)
 class Writer:
     """Writes the opened parts of a template for its actors."""
@@ -27,10 +38,11 @@ class Writer:
     attributes: AttributePhrases
     words: Words
     place_words: PlaceWords
+    subjects: Mapping[str, Subject]
     pieces: list[str] = field(default_factory=list)
-    said: dict[int, Place] = field(default_factory=dict)
     cue_piece: int = -1
     cue: str = ""
+    subject_is_plural: bool = False
 
     def write(self, parts: list[str | Slot]) -> None:
         """Add the parts of a template to the pieces."""
@@ -83,14 +95,26 @@ class Writer:
         actor.pieces.append(len(self.pieces))
         return modifier
 
-    def _say_organ(self, actor: Actor, _: str) -> str:
+    def _say_organ(self, actor: Actor, number: str) -> str:
         assert actor.normal is not None
         actor.pieces.append(len(self.pieces))
-        return self.rng.choice(actor.normal.say)
+        return self.rng.choice(actor.normal.sided if number == "one" else actor.normal.say)
 
-    def _say_cue(self, actor: Actor, _: str) -> str:
+    def _say_subject(self, actor: Actor, _: str) -> str:
+        """Say the organ that an adjective is said of: "lungs" for "hyperinflated"."""
+        assert actor.filler is not None
+        subject = self.subjects[actor.filler.concept.anatomy or ""]
+        actor.places.append(subject.place)
+        actor.is_both |= subject.is_paired
+        self.subject_is_plural = subject.is_plural
+        return self.rng.choice(subject.say)
+
+    def _say_subjectis(self, _: Actor, __: str) -> str:
+        return "are" if self.subject_is_plural else "is"
+
+    def _say_cue(self, actor: Actor, argument: str) -> str:
         assert actor.normal is not None
-        cues = list(actor.normal.cues)
+        cues = [cue for cue in actor.normal.cues if argument != "first" or not cue.startswith("within")]
         for other in self.actors.values():
             if other.normal is not None:
                 cues = [cue for cue in cues if cue in other.normal.cues] or ["unremarkable"]
@@ -110,8 +134,7 @@ class Writer:
         return _ARTICLE if filler is not None and filler.is_countable and not filler.is_plural else ""
 
     def _verb(self, actor: Actor, name: str) -> str:
-        is_plural = actor.filler.is_plural if actor.filler is not None else bool(actor.normal and actor.normal.is_plural)
-        return _VERBS[name][is_plural]
+        return _VERBS[name][actor.is_plural]
 
     def _say_is(self, actor: Actor, _: str) -> str:
         return self._verb(actor, "is")
@@ -126,8 +149,7 @@ class Writer:
         return self._verb(actor, "does")
 
     def _say_v(self, actor: Actor, verb: str) -> str:
-        is_plural = actor.filler.is_plural if actor.filler is not None else bool(actor.normal and actor.normal.is_plural)
-        return verb if is_plural else verb + "s"
+        return verb if actor.is_plural else verb + "s"
 
     def _say_severity(self, actor: Actor, allowed: str) -> str:
         assert actor.filler is not None
@@ -166,8 +188,10 @@ class Writer:
         assert actor.filler is not None
         places = actor.filler.places
         if needs_adjective:
-            places = tuple(place for place in places if place.adjectives)
+            places = tuple(p for p in places if any(own is None for _, own in p.adjectives))
         parts = [place for place in places if not place.is_organ]
+        if parts and actor.label.pool != "pathology":
+            return self.rng.choice(parts)  # a cause among other causes is no other concept elsewhere
         # Places within the organ are what reports name; an organ itself matters where it changes the concept.
         return self.rng.choice(parts if parts and self.rng.random() < 0.8 else places)
 
@@ -181,7 +205,7 @@ class Writer:
             return f"{place.preposition} the {rng.choice(place.abbreviations)}"
         number = rng.randrange(len(place.nouns))
         if place.is_sided and not actor.sides and not allowed:
-            if rng.random() < 0.2:
+            if place.is_two and rng.random() < 0.2:
                 actor.add_place(place.id, "bilateral")
                 return f"{place.preposition} both {place.plurals[number]}"
             if place.is_paired and rng.random() < 0.15:

@@ -15,6 +15,8 @@ from spacy.tokens import Doc, Span
 from corpora.findings import Finding, Status
 from corpora.reports import Report
 from corpora.vocabulary import load_vocabulary
+from models.text.encoder.engine import EncoderReader
+from models.text.encoder.folder import shipped_model
 from models.text.study import StudyReader
 from models.text.teacher import RuleTeacher
 
@@ -30,10 +32,18 @@ class RadlabelComponent:
     ``doc._.report_status`` is ok, no_text or not_applicable.
     """
 
-    def __init__(self, label_sets: Sequence[str], vocabulary: Sequence[str]) -> None:
+    def __init__(self, label_sets: Sequence[str], vocabulary: Sequence[str], engine: str, model: str | None) -> None:
         loaded = load_vocabulary(tuple(Path(path) for path in vocabulary))
-        self._teacher = RuleTeacher(loaded)
-        self._study_reader = StudyReader(loaded, [loaded.label_set(name) for name in label_sets])
+        chosen = [loaded.label_set(name) for name in label_sets]
+        self._reader: RuleTeacher | EncoderReader
+        if engine == "rules":
+            self._reader = RuleTeacher(loaded)
+            self._study_reader = StudyReader(loaded, chosen)
+        elif engine == "encoder":
+            self._reader = EncoderReader(Path(model) if model else shipped_model(), loaded)
+            self._study_reader = StudyReader(loaded, chosen, self._reader.readout)
+        else:
+            raise ValueError(f"engine must be 'encoder' or 'rules', not {engine!r}")
         if not Doc.has_extension("study_labels"):
             Doc.set_extension("study_labels", default=None)
             Doc.set_extension("report_status", default=None)
@@ -42,7 +52,7 @@ class RadlabelComponent:
 
     def __call__(self, doc: Doc) -> Doc:
         """Read the document's text; return the same document with spans and labels set."""
-        reading = self._teacher.read(Report("doc", doc.text))
+        reading = self._reader.read(Report("doc", doc.text))
         spans = []
         for item in reading.findings:
             finding = item.finding
@@ -61,10 +71,14 @@ class RadlabelComponent:
         return doc
 
 
-@Language.factory("radlabel", default_config={"label_sets": ["chexpert14"], "vocabulary": []})
-def make_radlabel(nlp: Language, name: str, label_sets: list[str], vocabulary: list[str]) -> RadlabelComponent:
-    """Return the component; ``label_sets`` and ``vocabulary`` are as in `nlp_service.Labeler`."""
-    return RadlabelComponent(label_sets, vocabulary)
+@Language.factory(
+    "radlabel", default_config={"label_sets": ["chexpert14"], "vocabulary": [], "engine": "encoder", "model": None}
+)
+def make_radlabel(
+    nlp: Language, name: str, label_sets: list[str], vocabulary: list[str], engine: str, model: str | None
+) -> RadlabelComponent:
+    """Return the component; the options are as in `nlp_service.Labeler`."""
+    return RadlabelComponent(label_sets, vocabulary, engine, model)
 
 
 def render_findings(doc: Doc, *, page: bool = False) -> str:

@@ -38,6 +38,7 @@ _SAME_PLACE = re.compile(
     re.IGNORECASE,
 )
 
+
 @dataclass(frozen=True, slots=True)
 class ReadFinding:
     """A finding with what only the read-out needs: whether it denies in part, is still there, is said to be in the

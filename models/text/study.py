@@ -98,8 +98,7 @@ def _learned(
     attended = tuple(
         i
         for i in indices
-        if findings[i].finding.sentence == learned.sentence
-        and findings[i].finding.assertion is not Assertion.NEGATIVE
+        if findings[i].finding.sentence == learned.sentence and findings[i].finding.assertion is not Assertion.NEGATIVE
     )
     return StudyLabel(Assertion.POSITIVE, "attention", attended, probability)
 

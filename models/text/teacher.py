@@ -8,7 +8,7 @@ from corpora.reports import Report
 from corpora.vocabulary import Vocabulary
 from models.text.digest import code_digest
 from models.text.report_reader import Reading, ReportReader, read_at_once
-from models.text.sentence_reader import CACHE_SIZE, SentenceReader
+from models.text.sentence_reader import CACHE_SIZE, Sentence, SentenceReader, SentenceReading
 
 NAME = "radlabel-rules"
 VERSION = "1"
@@ -35,6 +35,10 @@ class RuleTeacher:
     def read(self, report: Report) -> Reading:
         """Return what a report says. A report without any text gets ``no_text``, other texts ``not_applicable``."""
         return read_at_once(self._reports.steps(report), self.sentences.read)
+
+    def read_sentences(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
+        """Return the readings of sentences that stand alone."""
+        return [self.sentences.read(sentence) for sentence in sentences]
 
     def read_many(self, reports: Sequence[Report]) -> list[Reading | Exception]:
         """Return what each of several reports says, or the exception that reading it raised."""

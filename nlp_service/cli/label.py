@@ -12,6 +12,7 @@ import typer
 
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, discard_stdout, exit_on_error, stop_on_sigterm
 from nlp_service.cli.progress import progress_as_json, shown_progress
+from nlp_service.engines import DEFAULT_ENGINE, Engine
 
 if TYPE_CHECKING:
     from nlp_service.batch import RunSummary
@@ -95,6 +96,34 @@ def label(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="What reads the sentences: the transformer encoder, or the rules it learned from.")
+    ] = DEFAULT_ENGINE,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of an encoder of your own (radlabel text train); by default the one that comes with radlabel.",
+            show_default=False,
+        ),
+    ] = None,
+    abstain: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="Give no value to labels whose probability lies between LOW and HIGH; they are listed for review.",
+            show_default=False,
+        ),
+    ] = None,
+    review_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where labels that were too close to call are listed, as JSON Lines with report id, label and "
+            "probability (default: OUT.review.jsonl, with --abstain).",
+            show_default=False,
+        ),
+    ] = None,
     keep_errors: Annotated[
         bool, typer.Option("--keep-errors", help="Give rows that fail a row of status `error` in OUT, too.")
     ] = False,
@@ -116,11 +145,19 @@ def label(
         radlabel label 2023.csv 2024.csv -o labels.parquet --label-set chexpert14 --label-set nih14
         radlabel label export.csv -o labels.jsonl --column text=REPORT_BODY --column report_id=EXAM --jobs 4
         radlabel label reports/ -o - | head -n 1
+        radlabel label reports.csv -o labels.csv --label-set nih14 --abstain 0.3 0.7
+        radlabel label reports.csv -o labels.csv --engine rules
     """
     if resume and overwrite:
         raise typer.BadParameter("go on with the run, or start over: not both", param_hint="--resume, --overwrite")
     if resume and output == STDOUT:
         raise typer.BadParameter("what went to stdout cannot be resumed", param_hint="--resume")
+    if model is not None and engine is Engine.RULES:
+        raise typer.BadParameter("the rules read without a model", param_hint="--model")
+    if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
+        raise typer.BadParameter("two probabilities are wanted, the lower one first", param_hint="--abstain")
+    if review_file is not None and abstain is None:
+        raise typer.BadParameter("nothing is reviewed without --abstain", param_hint="--review-file")
     columns = _column_mapping(column or [])
     with exit_on_error(), stop_on_sigterm(), ExitStack() as stack:
         from nlp_service.batch import label_files
@@ -141,6 +178,10 @@ def label(
                 overwrite=overwrite,
                 reject_file=reject_file,
                 keep_errors=keep_errors,
+                engine=engine,
+                model=model,
+                abstain=abstain,
+                review_file=review_file,
                 on_progress=show,
             )
         except BaseException:
@@ -186,6 +227,8 @@ def _report(summary: RunSummary, as_json: bool) -> None:
         f"({progress.elapsed_s:.1f} s, {progress.reports_per_s:,.0f} reports/s)",
         err=True,
     )
+    if summary.review_file:
+        typer.echo(f"labels that were too close to call are listed in {summary.review_file}", err=True)
     if counts.rejected and summary.reject_file:
         typer.echo(f"rejected rows are listed in {summary.reject_file}", err=True)
     elif counts.rejected:
@@ -202,6 +245,7 @@ def _summary_as_json(summary: RunSummary) -> dict[str, object]:
         "event": "summary",
         "output": None if summary.output is None else str(summary.output),
         "reject_file": None if summary.reject_file is None else str(summary.reject_file),
+        "review_file": None if summary.review_file is None else str(summary.review_file),
         "was_complete": summary.was_complete,
         **progress_as_json(summary.progress),
         "model": model and {"name": model.name, "version": model.version, "digest": model.digest},

@@ -68,6 +68,10 @@ class EncoderReader:
         """Return what a report says."""
         return read_at_once(self._reports.steps(report), self.sentences.read)
 
+    def read_sentences(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
+        """Return the readings of sentences that stand alone."""
+        return self.sentences.read_many(sentences)
+
     def read_many(self, reports: Sequence[Report]) -> list[Reading | Exception]:
         """Return what each of several reports says, or the exception that reading it raised."""
         return read_together([self._reports.steps(report) for report in reports], self.sentences.read_many)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from corpora.mesh import labels_from_codes
 from corpora.openi_split import is_dev, openi_test_ids
 from corpora.reports import Report
 from corpora.vocabulary import Vocabulary
-from models.text.encoder.folder import TOKENIZER, Manifest
+from models.text.calibration import score_calibration
+from models.text.encoder.folder import TOKENIZER, Manifest, read_manifest
 from models.text.encoder.readout import LabelCalibration
 from models.text.encoder.tokens import SentenceTokenizer, trimmed_tokenizer
-from models.text.training.calibrate import calibrate, score_calibration, sigmoid
+from models.text.training.calibrate import calibrate, sigmoid
 from models.text.training.card import write_card
 from models.text.training.conformance import load_conformance
 from models.text.training.curves import draw_curves
@@ -28,12 +28,7 @@ from models.text.training.recipe import Recipe
 from models.text.training.runs import Event, GivenReport, Prepared, Run, TrainingData, prepare
 from models.text.training.scoring import report_logits
 
-
-@dataclass(frozen=True, repr=False)
-class Start:
-    """Where a run's weights and tokenizer come from: a model folder, or the general encoder of the recipe's base."""
-
-    folder: Path | None = None
+VERSION = "1"
 
 
 def openi_training_reports(
@@ -91,9 +86,7 @@ def build_model(
             tokenizer = Tokenizer.from_file(str(start / TOKENIZER))
         else:
             base = Tokenizer.from_file(str(bundled_base() / TOKENIZER))
-            tokenizer, source["rows"] = trimmed_tokenizer(
-                base, _texts(learned, vocabulary), recipe.base.word_pieces
-            )
+            tokenizer, source["rows"] = trimmed_tokenizer(base, _texts(learned, vocabulary), recipe.base.word_pieces)
         source["tokenizer"] = tokenizer.to_str(pretty=False)
         return SentenceTokenizer(tokenizer, {entry.id: entry.name for entry in vocabulary.findings.values()})
 
@@ -112,7 +105,8 @@ def build_model(
         f"{len(prepared.synthetic):,} made up; {device.type}"
     )
     network = run.go(on_event).to("cpu")
-    calibration, metrics = _calibrate(network, prepared)
+    before = read_manifest(start, files=()).calibration if start is not None else ()
+    calibration, metrics = _calibrate(network, prepared, before)
     draw_curves(run.folder / "metrics.jsonl", run.folder / "curves.png")
     training = {
         "recipe": recipe.model_dump(mode="json"),
@@ -160,17 +154,28 @@ def _check_labels(given: Sequence[GivenReport]) -> None:
         raise TrainingData("every label has one value in all reports: there is nothing to tell apart")
 
 
-def _calibrate(network: ReportEncoder, prepared: Prepared) -> tuple[tuple[LabelCalibration, ...], dict[str, Any]]:
+def _calibrate(
+    network: ReportEncoder, prepared: Prepared, before: Sequence[LabelCalibration]
+) -> tuple[tuple[LabelCalibration, ...], dict[str, Any]]:
+    """Return the calibration of every label; labels without gold here keep what the model they come from had."""
     bias = network.label_bias.detach().numpy()
     columns = {name: chosen for name, chosen in prepared.scored.items() if chosen}
+    kept = {(c.label_set, c.label): c for c in before}
+    unscored = [
+        kept.get((n.label_set, n.label), LabelCalibration(label_set=n.label_set, label=n.label, bias=0.0)).model_copy(
+            update={"bias": round(float(bias[i]), 6)}
+        )
+        for i, n in enumerate(prepared.layout.labels)
+    ]
     if not prepared.dev or not columns:
-        return tuple(
-            LabelCalibration(label_set=n.label_set, label=n.label, bias=round(float(bias[i]), 6))
-            for i, n in enumerate(prepared.layout.labels)
-        ), {}
+        return tuple(unscored), {}
     logits = report_logits(network, prepared.sentences, prepared.dev, prepared.tokenizer.pad_id)
     gold = np.stack([r.labels for r in prepared.dev]) > 0.5
-    calibration = calibrate(logits, gold, prepared.layout, bias, columns)
+    scored = {i for chosen in columns.values() for i in chosen}
+    calibration = tuple(
+        fitted if i in scored or not before else unscored[i]
+        for i, fitted in enumerate(calibrate(logits, gold, prepared.layout, bias, columns))
+    )
     chances = np.stack(
         [sigmoid(c.scale * logits[:, i].astype(np.float64) + c.offset) for i, c in enumerate(calibration)], axis=1
     )
@@ -182,15 +187,6 @@ def _calibrate(network: ReportEncoder, prepared: Prepared) -> tuple[tuple[LabelC
             2 * hits / max(int(said.sum() + gold[:, chosen].sum()), 1), 4
         )
         for i in chosen:
-            cells, error, skill = score_calibration(chances[:, i], gold[:, i])
-            metrics["development"]["labels"].append(
-                {
-                    "label_set": name,
-                    "label": prepared.layout.labels[i].label,
-                    "positives": int(gold[:, i].sum()),
-                    "cells": cells,
-                    "ece": None if error is None else round(error, 4),
-                    "brier_skill": None if skill is None else round(skill, 4),
-                }
-            )
+            score = score_calibration(prepared.layout.labels[i].label, chances[:, i], gold[:, i])
+            metrics["development"]["labels"].append({"label_set": name, **score.as_dict()})
     return calibration, metrics

@@ -1,10 +1,8 @@
-"""Probabilities and thresholds from the development reports, and how good the probabilities are."""
+"""Probabilities and thresholds from the development reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +16,6 @@ Bools = npt.NDArray[np.bool_]
 # most labels.
 _OFFSET_PRIOR = 4.0
 _SCALE_PRIOR = 8.0
-_MIN_PROBABILITY = 0.05
-_BIN_CELLS = 25
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -107,41 +103,3 @@ def best_threshold(chances: Floats, gold: Bools) -> float:
         scores.append(2 * (said & gold).sum() / max(said.sum() + gold.sum(), 1))
     good = candidates[np.array(scores) >= max(scores) - 0.001]
     return round(float(np.median(good)), 2)
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationScore:
-    """How good one label's probabilities are. ``ece`` is the expected calibration error over bins of equal counts
-    (Nixon et al. 2019, "Measuring calibration in deep learning") and ``brier_skill`` the share by which the Brier score
-    is better than that of the base rate; both ``None`` where there is nothing to score.
-    """
-
-    label_set: str
-    label: str
-    positives: int
-    cells: int
-    ece: float | None
-    brier_skill: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-def score_calibration(chances: Floats, gold: Bools) -> tuple[int, float | None, float | None]:
-    """Return cells, calibration error and Brier skill of one label, over the cells that are not plainly absent.
-
-    Scored are the reports with a probability of 0.05 or more, or where gold is positive: among thousands of reports
-    without the finding any probabilities look calibrated.
-    """
-    chosen = (chances >= _MIN_PROBABILITY) | gold
-    p, y = chances[chosen], gold[chosen].astype(np.float64)
-    if not len(p):
-        return 0, None, None
-    order = np.argsort(p, kind="stable")
-    bins = np.array_split(order, max(min(len(p) // _BIN_CELLS, 10), 1))
-    error = sum(len(b) * abs(p[b].mean() - y[b].mean()) for b in bins) / len(p)
-    rate = gold.mean()
-    base = float(((rate - gold) ** 2).mean())
-    skill = 1 - float(((chances - gold) ** 2).mean()) / base if base else None
-    return len(p), float(error), skill

@@ -61,7 +61,7 @@ class CueSentences:
         if rng.random() < 0.05:
             return self._about_it(rng)
         clauses = [self._clause(rng)]
-        while rng.random() < 0.4 and len(clauses) < 4:
+        while rng.random() < 0.3 and len(clauses) < 4:
             join = rng.choice(_JOINS) if rng.random() < 0.7 else f", {self._cue('terminator', rng)} "
             clauses += [join, self._clause(rng)]
         text = " ".join("".join(clauses).split())
@@ -84,7 +84,7 @@ class CueSentences:
         before = self._cue(_drawn(_BEFORE, rng), rng)
         after = self._cue(_drawn(_AFTER, rng), rng)
         names = [self._phrase(rng)]
-        while rng.random() < 0.3 and len(names) < 4:
+        while rng.random() < 0.25 and len(names) < 4:
             names.append(self._phrase(rng))
         joined = names[0]
         if len(names) > 1:
@@ -109,7 +109,9 @@ class CueSentences:
         parts.append(self._name(rng))
         if rng.random() < 0.2:
             side = f"{self._value(attributes.laterality, rng)} " if rng.random() < 0.6 else ""
-            parts.append(f"{rng.choice(('in the', 'at the', 'of the', 'within the', 'in', 'near the'))} {side}{self._place(rng)}")
+            parts.append(
+                f"{rng.choice(('in the', 'at the', 'of the', 'within the', 'in', 'near the'))} {side}{self._place(rng)}"
+            )
         if rng.random() < 0.06:
             parts.append(f"measuring {rng.randint(1, 60)}{rng.choice((' mm', ' cm', '.5 cm', ' x 7 mm'))}")
         return " ".join(parts)

@@ -144,7 +144,9 @@ def substitute(
     if rng.random() < 0.4:
         concept = finding.concept_id
     else:
-        same = [c for c in phrases if vocabulary.findings[c].anatomy == anatomy] if rng.random() < 0.7 else list(phrases)
+        same = (
+            [c for c in phrases if vocabulary.findings[c].anatomy == anatomy] if rng.random() < 0.7 else list(phrases)
+        )
         concept = rng.choice(same or list(phrases))
     phrase = rng.choice(phrases[concept])
     text = sentence.text[: finding.start] + phrase + sentence.text[finding.end :]

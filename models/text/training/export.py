@@ -138,7 +138,9 @@ def _matching_rows(old: Layout, new: Layout) -> list[tuple[int, int]]:
             before, after = names[head]
             place = {name: i for i, name in enumerate(after)}
             pairs += [
-                (columns.start + place[name], old.heads[head].start + i) for i, name in enumerate(before) if name in place
+                (columns.start + place[name], old.heads[head].start + i)
+                for i, name in enumerate(before)
+                if name in place
             ]
             if head == "concept":
                 pairs.append((columns.stop - 1, old.heads[head].stop - 1))

@@ -25,9 +25,7 @@ class Loss:
     labels: float
 
 
-def step_loss(
-    network: ReportEncoder, step: Step, *, token_weight: float, mask_id: int, mask_share: float
-) -> Loss:
+def step_loss(network: ReportEncoder, step: Step, *, token_weight: float, mask_id: int, mask_share: float) -> Loss:
     """Return the loss of one step, per report for the labels and per sentence for the tokens."""
     scores = []
     token_loss = step.labels.new_zeros(())

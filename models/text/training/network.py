@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -129,13 +129,15 @@ def prepare(
     digest = hashlib.sha256(
         json.dumps([[e.report_id, e.sentences.tolist(), e.labels.tolist()] for e in (*train["given"], *dev)]).encode()
     ).hexdigest()
-    return Prepared(
-        vocabulary, layout, tokenizer, maker.examples[:n_real], synthetic, train, dev, scored, digest
-    )
+    return Prepared(vocabulary, layout, tokenizer, maker.examples[:n_real], synthetic, train, dev, scored, digest)
 
 
 def _synthetic(
-    recipe: Recipe, vocabulary: Vocabulary, learned: Sequence[TaughtReport], layout: Layout, tokenizer: SentenceTokenizer
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    learned: Sequence[TaughtReport],
+    layout: Layout,
+    tokenizer: SentenceTokenizer,
 ) -> list[SentenceExample]:
     from models.text.training.synthetic import make_synthetic
 

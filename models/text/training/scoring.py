@@ -27,12 +27,8 @@ def report_logits(
         for low in range(0, len(reports), _REPORTS_AT_ONCE):
             step = make_step(sentences, reports[low : low + _REPORTS_AT_ONCE], [], pad_id)
             words = network.embed([g.ids.to(device) for g in step.groups])
-            scores = torch.cat(
-                [network(w, g.mask.to(device))[1] for w, g in zip(words, step.groups, strict=True)]
-            )
-            logits = network.combine(
-                scores[step.sentence.to(device)], step.report.to(device), len(step.labels)
-            )
+            scores = torch.cat([network(w, g.mask.to(device))[1] for w, g in zip(words, step.groups, strict=True)])
+            logits = network.combine(scores[step.sentence.to(device)], step.report.to(device), len(step.labels))
             parts.append(logits.float().cpu().numpy())
     return np.concatenate(parts)
 
@@ -51,7 +47,9 @@ class DevScore:
         return float(np.mean(list(self.micro_f1.values())))
 
 
-def score_dev(logits: npt.NDArray[np.float32], reports: Sequence[ReportExample], columns: dict[str, list[int]]) -> DevScore:
+def score_dev(
+    logits: npt.NDArray[np.float32], reports: Sequence[ReportExample], columns: dict[str, list[int]]
+) -> DevScore:
     """Return the scores of logits (reports, labels); ``columns`` are the labels that count, by label set."""
     gold = np.stack([r.labels for r in reports]) > 0.5
     micro, thresholds = {}, {}

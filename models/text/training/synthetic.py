@@ -5,7 +5,7 @@ exchanged.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from corpora.findings import Assertion
@@ -33,7 +33,9 @@ def make_synthetic(
     grammar = SentenceGrammar(vocabulary)
     phrases = training_phrases(vocabulary)
     cue_sentences = CueSentences(vocabulary, phrases)
-    kinds = ["grammar"] * recipe.grammar + ["cues"] * recipe.cues + ["substituted"] * (recipe.substituted if real else 0)
+    kinds = (
+        ["grammar"] * recipe.grammar + ["cues"] * recipe.cues + ["substituted"] * (recipe.substituted if real else 0)
+    )
     rng.shuffle(kinds)
     for kind in kinds:
         made = None

@@ -1,0 +1,15 @@
+"""What can read sentences; apart from the readers, so that a command's help does not load them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Engine(StrEnum):
+    """What reads the sentences."""
+
+    ENCODER = "encoder"  # the transformer encoder: the model that comes with the package, or one of the user's
+    RULES = "rules"  # the rule teacher it learned from
+
+
+DEFAULT_ENGINE = Engine.ENCODER
