@@ -20,7 +20,7 @@ SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo test lint format typecheck imports lean corpus bench-text bench-rivals docs constraints clean
+.PHONY: help setup demo test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-rivals train-text docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,15 @@ corpus: setup ## fetch the public corpora once, into the user's cache folder
 
 bench-text: corpus ## speed, memory and cache of the labeler
 	@$(BIN)/python -m tests.benchmarks.bench_text --json build/bench-text.json
+
+bench-bert: corpus ## radlabel and a BERT-base labeler side by side, end to end
+	@$(BIN)/python -m tests.benchmarks.bench_bert --json build/bench-bert.json
+
+bench-retrain: setup ## what 500 labelled reports of a site with habits of its own are worth
+	@$(BIN)/python -m tests.benchmarks.bench_retrain --json build/bench-retrain.json
+
+train-text: corpus ## make the shipped encoder anew, in build/encoder (2 cores: hours; a stopped run goes on)
+	@$(BIN)/radlabel text train --base scratch --output build/encoder
 
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from corpora.sources import SOURCES
 from corpora.sources.encoding import readable
 from corpora.sources.text_folder import iter_files
+from models.text.encoder.session import usable_processors
 from nlp_service._version import __version__
 from nlp_service.chunks import CHUNK_CHARACTERS, CHUNK_RECORDS, Chunk, Input, Reject, iter_chunks, plan_inputs
 from nlp_service.engines import DEFAULT_ENGINE
@@ -95,6 +96,7 @@ def label_files(
     model: str | Path | None = None,
     abstain: tuple[float, float] | None = None,
     review_file: str | Path | None = None,
+    cache_size: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
     """Label the reports of files and folders, and return what was done.
@@ -125,6 +127,8 @@ def label_files(
         in the review file, one JSON object each with report id, label and probability.
     review_file
         By default the output's name with ``.review.jsonl``, written if ``abstain`` is given.
+    cache_size
+        Readings of sentences that each process keeps; 0 for none. The output does not depend on it.
     reject_file
         By default the output's name with ``.rejects.jsonl``, written only if there are rejects; a file that is named
         is always written.
@@ -154,6 +158,7 @@ def label_files(
         str(engine),
         Path(model) if model is not None else None,
         abstain,
+        cache_size,
     )
     labeler = plan.labeler()
     run = _Run(plan, labeler, usable_cores() if jobs is None else jobs, on_progress)
@@ -169,8 +174,7 @@ def label_files(
 
 def usable_cores() -> int:
     """Return how many processes a run starts by itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_DEFAULT_JOBS)
+    return min(usable_processors(), MAX_DEFAULT_JOBS)
 
 
 @dataclass(frozen=True, slots=True)

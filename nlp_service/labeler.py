@@ -15,6 +15,8 @@ from models.text.abstain import abstain_within
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import shipped_model
 from models.text.report_reader import Reading
+from models.text.encoder.runtime import CACHE_SIZE as ENCODER_CACHE
+from models.text.sentence_reader import CACHE_SIZE as RULES_CACHE
 from models.text.sentence_reader import Sentence, SentenceReading
 from models.text.study import StudyReader
 from models.text.teacher import NAME, VERSION, RuleTeacher
@@ -38,10 +40,11 @@ class Labeler:
     """Reads radiology reports and labels their studies.
 
     ``label_sets`` are ids of the vocabulary's label sets (``chexpert14``, ``nih14``, ``openi``, or a user's own);
-    ``vocabulary`` are YAML files that add findings and label sets. ``engine`` reads the sentences: the encoder, from the
-    model folder ``model`` (by default the one that comes with the package), or the rules. ``abstain`` is a band of
+    ``vocabulary`` are YAML files that add findings and label sets. ``engine`` reads the sentences: the encoder, from
+    the model folder ``model`` (by default the one that comes with the package), or the rules. ``abstain`` is a band of
     probability, such as ``(0.3, 0.7)``: a label whose probability lies in it gets no value. ``threads`` are those of
-    the encoder. An instance serves one thread and streams: its memory does not grow with the number of reports.
+    the encoder, ``cache_size`` is how many readings of sentences are kept (0 for none). With
+    ``rules_check`` the rules read the sentences that the encoder is not sure of. An instance serves one thread and streams: its memory does not grow with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))
@@ -65,6 +68,8 @@ class Labeler:
         model: Path | None = None,
         abstain: tuple[float, float] | None = None,
         threads: int | None = None,
+        cache_size: int | None = None,
+        rules_check: bool = True,
     ) -> None:
         engine = Engine(engine)
         if model is not None and engine is Engine.RULES:
@@ -75,11 +80,17 @@ class Labeler:
         self.label_sets: tuple[LabelSet, ...] = tuple(loaded.label_set(name) for name in dict.fromkeys(label_sets))
         self._reader: RuleTeacher | EncoderReader
         if engine is Engine.RULES:
-            self._reader = RuleTeacher(loaded)
+            self._reader = RuleTeacher(loaded, cache_size=RULES_CACHE if cache_size is None else cache_size)
             self._study_reader = StudyReader(loaded, self.label_sets)
             self.model = ModelInfo(NAME, VERSION, self._reader.digest)
         else:
-            self._reader = EncoderReader(model or shipped_model(), loaded, threads=threads)
+            self._reader = EncoderReader(
+                model or shipped_model(),
+                loaded,
+                threads=threads,
+                cache_size=ENCODER_CACHE if cache_size is None else cache_size,
+                rules_check=rules_check,
+            )
             self._study_reader = StudyReader(loaded, self.label_sets, self._reader.readout)
             manifest = self._reader.manifest
             self.model = ModelInfo(manifest.name, manifest.version, self._reader.digest)

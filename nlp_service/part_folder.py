@@ -2,7 +2,7 @@
 
     labels.parquet.part/
         manifest.json   what the run depends on: inputs and their digests, options, model, versions
-        chunk-000000    one finished chunk: a line of JSON (counts, rejects, review, length), then its piece of the output
+        chunk-000000    one finished chunk: a line of JSON (counts, rejects, review, length), then its output
         lock            held by the run that writes here
 
 Files appear under their names whole or not at all. The manifest is written first and removed first: a folder without

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpora.findings import LabeledReport, Status
 from nlp_service.chunks import Chunk, Reject
+from nlp_service.engines import DEFAULT_ENGINE
 from nlp_service.errors import WorkerDied, describe
 from nlp_service.rows import RowForm, review_lines
 from nlp_service.writers import writer_for
@@ -48,9 +49,10 @@ class WorkPlan:
     vocabulary: tuple[Path, ...]
     suffix: str
     keep_errors: bool
-    engine: str
+    engine: str = DEFAULT_ENGINE
     model: Path | None = None
     abstain: tuple[float, float] | None = None
+    cache_size: int | None = None
 
     def labeler(self, *, threads: int | None = None) -> Labeler:
         """Return the labeler of the run; workers that share a machine take one thread each."""
@@ -63,6 +65,7 @@ class WorkPlan:
             model=self.model,
             abstain=self.abstain,
             threads=threads,
+            cache_size=self.cache_size,
         )
 
 

@@ -60,8 +60,8 @@ class SentenceReading:
     """The findings of a sentence and the signs in it of what kind of text it comes from.
 
     ``spoken_of`` are concepts named without being observed (earlier, hypothetical): a later "it" can mean them;
-    ``spoken_at`` are their offsets. ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ`` the organ an examination's name
-    gives.
+    ``spoken_at`` are their offsets. ``subject`` is the organ the sentence speaks of, in its own words; ``exam_organ``
+    the organ an examination's name gives.
     """
 
     findings: tuple[SentenceFinding, ...]
@@ -150,13 +150,17 @@ class SentenceReader:
             ),
         )
 
-    def read_signs(self, sentence: Sentence) -> SentenceReading:
-        """Return what a sentence says of the kind of text it comes from, without reading its findings."""
+    def read_signs(self, sentence: Sentence) -> tuple[SentenceReading, frozenset[str]]:
+        """Return what a sentence says of the kind of text it comes from, without reading its findings, and the concepts
+        that its own words name, whatever is said of them.
+        """
         prefix = f"{sentence.heading}: " if sentence.heading else ""
         words = self._lexicon.split(prefix + sentence.text)
         layers = self._lexicon.match(words)
         n_prefix = sum(1 for start in words.starts if start < len(prefix))
-        return self._signs(layers, collect_mentions(self._lexicon, layers), n_prefix)
+        mentions = collect_mentions(self._lexicon, layers)
+        named = frozenset(m.concept_id for m in mentions if m.anchor_start >= n_prefix)
+        return self._signs(layers, mentions, n_prefix), named
 
     def _without_explained(self, layers: Layers, mentions: list[Mention]) -> list[Mention]:
         """Drop what the sentence explains away: "the nodule described above was a nipple shadow"."""

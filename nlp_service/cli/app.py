@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "vocabulary": ("nlp_service.cli.vocabulary:app", "Look up findings and label sets, and check files of your own."),
     "corpus": ("nlp_service.cli.corpus:app", "Fetch public report corpora, and count what a source of reports holds."),
-    "text": ("nlp_service.cli.text:app", "Measure the reader of reports."),
+    "text": ("nlp_service.cli.text:app", "Measure the reader of reports, and train one of your own."),
 }
 
 

@@ -124,6 +124,16 @@ def label(
             show_default=False,
         ),
     ] = None,
+    cache_size: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Sentences whose reading each process keeps (default: 32,768 for the encoder, some 2 KB each; 0 for "
+            "none). The labels do not depend on it.",
+            show_default=False,
+        ),
+    ] = None,
     keep_errors: Annotated[
         bool, typer.Option("--keep-errors", help="Give rows that fail a row of status `error` in OUT, too.")
     ] = False,
@@ -182,6 +192,7 @@ def label(
                 model=model,
                 abstain=abstain,
                 review_file=review_file,
+                cache_size=cache_size,
                 on_progress=show,
             )
         except BaseException:

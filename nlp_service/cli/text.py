@@ -90,6 +90,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of an encoder of your own.", show_default=False),
     ] = None,
+    rules_check: Annotated[
+        bool,
+        typer.Option(
+            "--rules-check/--no-rules-check", help="Let the rules read the sentences that the encoder is not sure of."
+        ),
+    ] = True,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -136,7 +142,7 @@ def evaluate(
     if compare is not None and reports is None and corpus is not Corpus.OPENI:
         raise typer.BadParameter("readers are compared on openi, or on a CSV", param_hint="--compare")
     files = tuple(vocabulary or ())
-    reader = Reader(engine, model, files)
+    reader = Reader(engine, model, files, rules_check)
     pair = [(name, Reader.named(name, files)) for name in compare] if compare else []
     resampling = Resampling(bootstrap, seed)
     name = label_set or "nih14"

@@ -1,4 +1,4 @@
-"""What `radlabel text evaluate` measures: on Open-i's codes, the semantics table, the grammar, or a user's own labels."""
+"""What `radlabel text evaluate` measures on: Open-i's codes, the semantics table, the grammar, a user's own labels."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Reader:
     engine: Engine = DEFAULT_ENGINE
     model: Path | None = None
     vocabulary: tuple[Path, ...] = ()
+    rules_check: bool = True
 
     @classmethod
     def named(cls, name: str, vocabulary: Sequence[Path]) -> Reader:
@@ -54,7 +55,13 @@ class Reader:
 
     def labeler(self, *label_sets: str) -> Labeler:
         """Return a labeler for label sets."""
-        return Labeler(label_sets=label_sets, vocabulary=self.vocabulary, engine=self.engine, model=self.model)
+        return Labeler(
+            label_sets=label_sets,
+            vocabulary=self.vocabulary,
+            engine=self.engine,
+            model=self.model,
+            rules_check=self.rules_check,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ def measure_openi(
     """Return how a reader agrees with Open-i's codes, as values for JSON, and what prints them as tables.
 
     Gold comes from the codes by the label set's own headings. Sides and places are measured by the MeSH headings of the
-    label set ``openi``, whichever labels are. ``only_unseen`` leaves out reports whose text occurs in a training report.
+    label set ``openi``, whichever labels are. ``only_unseen`` leaves out reports whose text occurs in a training
+    report.
     """
     labeler = reader.labeler(label_set, ATTRIBUTE_LABEL_SET)
     sets = {entry.id: entry for entry in labeler.label_sets}
@@ -137,8 +145,9 @@ def measure_own(
     reports, gold, rejected = _own(path, labels, columns)
     labeler = reader.labeler(label_set)
     labeled = list(labeler.label_many(reports))
-    options = {"n_bootstrap": resampling.n_bootstrap, "seed": resampling.seed}
-    scores = score_multilabel(gold, positives(labeled, label_set), list(labels), **options)
+    scores = score_multilabel(
+        gold, positives(labeled, label_set), list(labels), n_bootstrap=resampling.n_bootstrap, seed=resampling.seed
+    )
     calibration = [score.as_dict() for score in calibration_of(labeled, gold, label_set, list(labels))]
     facts = {
         "corpus": path.name,
@@ -217,9 +226,10 @@ def _compare(
     resampling: Resampling,
 ) -> Facts:
     said = [positives(reader.labeler(label_set).label_many(reports), label_set) for _, reader in (first, second)]
-    options = {"n_bootstrap": resampling.n_bootstrap, "seed": resampling.seed}
-    compared = compare_micro_f1(gold, said[0], said[1], names, **options)
-    scores = [score_multilabel(gold, guess, names, **options) for guess in said]
+    compared = compare_micro_f1(gold, said[0], said[1], names, n_bootstrap=resampling.n_bootstrap, seed=resampling.seed)
+    scores = [
+        score_multilabel(gold, guess, names, n_bootstrap=resampling.n_bootstrap, seed=resampling.seed) for guess in said
+    ]
     facts = {
         "label_set": label_set,
         "reports": len(gold),

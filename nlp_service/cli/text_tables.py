@@ -22,6 +22,7 @@ def _table(title: str, first: str, columns: Sequence[str]) -> Table:
 
 
 def label_table(title: str, scores: MultilabelReport) -> Table:
+    """Return the scores of every label, and of all together."""
     table = _table(title, "label", ("coded", "TP", "FP", "FN", "prec.", "recall", "F1", "95 %"))
     _add_scores(table, scores.labels)
     table.add_section()
@@ -50,6 +51,7 @@ def _add_scores(table: Table, scores: Iterable[Score]) -> None:
 
 
 def attribute_table(scores: AttributeReport) -> Table:
+    """Return the scores of sides and places."""
     table = _table("Attributes against the qualifiers of the codes", "attribute", ("coded", "found", "score", "95 %"))
     table.add_row(
         "side (accuracy)",
@@ -69,6 +71,7 @@ def attribute_table(scores: AttributeReport) -> Table:
 
 
 def semantics_table(scores: SemanticsReport) -> Table:
+    """Return the scores of every category of the semantics table."""
     columns = ("cases", "right", "share", "cells", "right", "share", "attributes", "right")
     table = _table("The semantics table", "category", columns)
     for category in scores.categories:

@@ -24,8 +24,11 @@ from tempfile import TemporaryDirectory
 
 from corpora import Report
 from corpora.vocabulary import load_vocabulary
+from models.text.encoder.engine import EncoderReader
+from models.text.encoder.folder import shipped_model
 from models.text.teacher import RuleTeacher
 from nlp_service.chunks import iter_chunks, plan_inputs
+from nlp_service.labeler import WINDOW
 from tests.benchmarks.load import corpus_reports, distinct_share, write_csv
 from tests.benchmarks.measure import MIB, Run, machine, run_measured
 
@@ -38,15 +41,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each speed (default 3)")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="numbers of processes (default 1 2)")
+    parser.add_argument(
+        "--engine", default="encoder", choices=["encoder", "rules"], help="what reads (default encoder)"
+    )
     parser.add_argument("--many", type=int, default=MANY, help=f"reports of the memory run (default {MANY:,})")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="radlabel-bench-") as folder:
         results = {
             "benchmark": "text",
+            "engine": options.engine,
             "machine": machine(),
-            "speed": measure_speed(Path(folder), options.repeats, options.jobs),
-            "cache": measure_cache(),
-            "memory": measure_memory(Path(folder), options.jobs, options.many),
+            "speed": measure_speed(Path(folder), options.repeats, options.jobs, options.engine),
+            "cache": measure_cache(options.engine),
+            "memory": measure_memory(Path(folder), options.jobs, options.many, options.engine),
         }
     print(json.dumps(results, indent=2))
     if options.json:
@@ -54,20 +61,20 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def label(source: Path, output: Path, jobs: int) -> Run:
+def label(source: Path, output: Path, jobs: int, engine: str) -> Run:
     """Run the command as a user would, on a fresh output."""
     output.unlink(missing_ok=True)
     radlabel = Path(sys.executable).with_name("radlabel")
-    return run_measured([radlabel, "label", source, "-o", output, "--jobs", str(jobs)])
+    return run_measured([radlabel, "label", source, "-o", output, "--jobs", str(jobs), "--engine", engine])
 
 
-def measure_speed(folder: Path, repeats: int, jobs: list[int]) -> dict[str, object]:
+def measure_speed(folder: Path, repeats: int, jobs: list[int], engine: str) -> dict[str, object]:
     """Return reports/s on Open-i, CSV to Parquet."""
     source, one, output = folder / "openi.csv", folder / "one.csv", folder / "labels.parquet"
     n_reports = write_csv(corpus_reports("openi"), source)
     write_csv(islice(corpus_reports("openi"), 1), one)
     sentences, distinct = distinct_share(source)
-    start = median(label(one, output, 1).wall_s for _ in range(repeats))
+    start = median(label(one, output, 1, engine).wall_s for _ in range(repeats))
     speed: dict[str, object] = {
         "reports": n_reports,
         "sentences": sentences,
@@ -75,7 +82,7 @@ def measure_speed(folder: Path, repeats: int, jobs: list[int]) -> dict[str, obje
         "start_s": round(start, 2),
     }
     for n in jobs:
-        runs = [label(source, output, n) for _ in range(repeats)]
+        runs = [label(source, output, n, engine) for _ in range(repeats)]
         wall = median(run.wall_s for run in runs)
         speed[f"jobs_{n}"] = {
             "reports_per_s": round(n_reports / wall, 1),
@@ -86,30 +93,31 @@ def measure_speed(folder: Path, repeats: int, jobs: list[int]) -> dict[str, obje
     return speed
 
 
-def measure_cache() -> dict[str, object]:
+def measure_cache(engine: str) -> dict[str, object]:
     """Return how many sentences of Open-i were answered by the cache, and what that saves."""
     reports = list(corpus_reports("openi"))
-    teacher = RuleTeacher(load_vocabulary())
-    reader = teacher.sentences
-    first = _time(teacher, reports)
-    hits, misses = reader.hits, reader.misses
-    again = _time(teacher, reports)
+    reader: RuleTeacher | EncoderReader
+    reader = RuleTeacher(load_vocabulary()) if engine == "rules" else EncoderReader(shipped_model(), load_vocabulary())
+    first = _time(reader, reports)
+    cache = reader.sentences
+    hits, misses = cache.hits, cache.misses
+    again = _time(reader, reports)
     return {
         "hit_rate": round(hits / (hits + misses), 3),
         "first_pass_s": round(first, 2),
         "second_pass_s": round(again, 2),
-        "second_pass_hit_rate": round((reader.hits - hits) / (reader.hits + reader.misses - hits - misses), 3),
+        "second_pass_hit_rate": round((cache.hits - hits) / (cache.hits + cache.misses - hits - misses), 3),
     }
 
 
-def _time(teacher: RuleTeacher, reports: list[Report]) -> float:
+def _time(reader: RuleTeacher | EncoderReader, reports: list[Report]) -> float:
     started = time.perf_counter()
-    for report in reports:
-        teacher.read(report)
+    for first in range(0, len(reports), WINDOW):
+        reader.read_many(reports[first : first + WINDOW])
     return time.perf_counter() - started
 
 
-def measure_memory(folder: Path, jobs: list[int], many: int) -> dict[str, object]:
+def measure_memory(folder: Path, jobs: list[int], many: int, engine: str) -> dict[str, object]:
     """Return the peak memory on few and on many reports, and by how much it grew."""
     sizes = {}
     for count in (FEW, many):
@@ -118,7 +126,7 @@ def measure_memory(folder: Path, jobs: list[int], many: int) -> dict[str, object
     digests_mib = measure_ids(sizes[many][0]) / MIB
     memory: dict[str, object] = {"report_id_digests_mib": round(digests_mib, 1)}
     for n in jobs:
-        few, lots = (label(source, folder / "labels.parquet", n) for source, _ in sizes.values())
+        few, lots = (label(source, folder / "labels.parquet", n, engine) for source, _ in sizes.values())
         memory[f"jobs_{n}"] = {
             f"peak_mib_{sizes[FEW][1]}": round(few.peak_mib, 1),
             f"peak_mib_{sizes[many][1]}": round(lots.peak_mib, 1),

@@ -213,3 +213,78 @@ def test_help_names_what_there_is() -> None:
     texts = " ".join(parameter.help or "" for parameter in load_command("label").params)
     assert f"(default: {DEFAULT_LABEL_SETS[0]})" in texts
     assert [name for name in (*SOURCES, *SUFFIXES) if name not in texts] == []
+
+
+@pytest.mark.parametrize(("engine", "name"), [("rules", "radlabel-rules"), ("encoder", "radlabel-encoder")])
+def test_the_engine_is_the_users_choice_and_is_named_in_every_row(
+    tmp_path: Path, reports: Path, engine: str, name: str
+) -> None:
+    output = tmp_path / "labels.csv"
+    code, _, _ = run("label", reports, "-o", output, "--engine", engine)
+    assert code == 0
+    with output.open(encoding="utf-8", newline="") as stream:
+        assert {row["model_name"] for row in csv.DictReader(stream)} == {name}
+
+
+def test_labels_within_the_band_get_no_value_and_are_listed_for_review(tmp_path: Path, reports: Path) -> None:
+    plain, careful = tmp_path / "plain.jsonl", tmp_path / "careful.jsonl"
+    assert run("label", reports, "-o", plain, "--label-set", "nih14")[0] == 0
+    code, _, err = run("label", reports, "-o", careful, "--label-set", "nih14", "--abstain", "0.02", "0.98")
+    review = tmp_path / "careful.jsonl.review.jsonl"
+    assert code == 0
+    assert str(review) in err
+    listed = {
+        (line["report_id"], line["label"]): line for line in map(json.loads, review.read_text("utf-8").splitlines())
+    }
+    for before, after in zip(*(path.read_text("utf-8").splitlines() for path in (plain, careful)), strict=True):
+        old, new = json.loads(before), json.loads(after)
+        for label, value in old["labels"]["nih14"].items():
+            close = value["probability"] is not None and 0.02 <= value["probability"]["positive"] <= 0.98
+            given = new["labels"]["nih14"][label]
+            assert given["value"] == (None if close else value["value"])
+            assert ((new["report_id"], label) in listed) == close
+            if close:
+                assert listed[new["report_id"], label]["probability"] == value["probability"]
+    assert listed
+
+
+def test_a_review_file_has_the_same_bytes_with_one_process_and_with_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nlp_service import batch, chunks
+
+    monkeypatch.setattr(batch, "CHUNKS_BEFORE_WORKERS", 0)
+    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 20)
+    reports = write_csv(tmp_path / "many.csv", invented_rows(90))
+    found = []
+    for jobs in ("1", "2"):
+        output = tmp_path / f"labels{jobs}.csv"
+        options = ("--label-set", "nih14", "--abstain", "0.02", "0.98", "--jobs", jobs)
+        assert run("label", reports, "-o", output, *options)[0] == 0
+        found.append((output.read_bytes(), Path(f"{output}.review.jsonl").read_bytes()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--abstain", "0.7", "0.3"), "lower one first"),
+        (("--review-file", "r.jsonl"), "without --abstain"),
+        (("--engine", "rules", "--model", "m"), "without a model"),
+        (("--engine", "magic"), "magic"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    tmp_path: Path, reports: Path, options: tuple[str, ...], reason: str
+) -> None:
+    code, _, err = run("label", reports, "-o", tmp_path / "labels.csv", *options)
+    assert code == 2
+    assert reason in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_model_folder_that_is_none_is_refused_before_anything_is_written(tmp_path: Path, reports: Path) -> None:
+    code, _, err = run("label", reports, "-o", tmp_path / "labels.csv", "--model", tmp_path)
+    assert code == 2
+    assert "no model folder" in err
+    assert {path.name for path in tmp_path.iterdir()} == {"reports.csv"}

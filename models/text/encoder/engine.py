@@ -33,7 +33,7 @@ class EncoderReader:
         *,
         cache_size: int = CACHE_SIZE,
         threads: int | None = None,
-        check: bool = True,
+        rules_check: bool = True,
     ) -> None:
         self.vocabulary = vocabulary
         self.manifest = read_manifest(folder)
@@ -52,10 +52,10 @@ class EncoderReader:
             SentenceTokenizer.load(folder / TOKENIZER, vocabulary),
             vocabulary,
             cache_size=cache_size,
+            rules_check=rules_check,
         )
         self._reports = ReportReader(vocabulary)
-        if check:
-            check_conformance(folder, self.sentences.read_many, frozenset(layout.concepts))
+        check_conformance(folder, self.sentences.read_alone, frozenset(layout.concepts))
 
     @property
     def digest(self) -> str:

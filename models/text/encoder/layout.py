@@ -1,9 +1,9 @@
 """What the encoder's numbers mean: the closed sets it tells apart and where each stands in its output.
 
-The token head gives one row of numbers a token. A finding is read at its *start token*, the token where its span begins:
-concept, assertion and attributes are all predicted there, and the span's end by comparing the start token's vector with
-those of the tokens after it. So findings may overlap ("heart size and mediastinal contours are normal" denies two things
-in overlapping spans), which tags in the form of begin-inside-outside cannot say.
+The token head gives one row of numbers a token. A finding is read at its *start token*, the token where its span
+begins: concept, assertion and attributes are all predicted there, and the span's end by comparing the start token's
+vector with those of the tokens after it. So findings may overlap ("heart size and mediastinal contours are normal"
+denies two things in overlapping spans), which tags in the form of begin-inside-outside cannot say.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Layout(BaseModel):
     @property
     def width(self) -> int:
         """Return the number of columns of a token's row."""
-        return max(columns.stop for columns in self.heads.values())
+        width: int = max(columns.stop for columns in self.heads.values())
+        return width
 
     @cached_property
     def concept_index(self) -> Mapping[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Protocol
@@ -16,13 +16,15 @@ from models.text.encoder.decode import Decoder
 from models.text.encoder.layout import Layout
 from models.text.encoder.tokens import Pieces, SentenceTokenizer
 from models.text.report_reader import SILENT
-from models.text.sentence_reader import Sentence, SentenceReader, SentenceReading
+from models.text.sentence_reader import Sentence, SentenceFinding, SentenceReader, SentenceReading
 
 Floats = npt.NDArray[np.float32]
 # Readings kept, about 2 KB each. Open-i's 24,396 sentences are 8,610 distinct ones.
 CACHE_SIZE = 32_768
 # Word pieces encoded at once: large enough to keep the kernels busy, small enough for the processor's caches.
 TOKEN_BUDGET = 1024
+# Below it the rules are asked.
+MIN_PROBABILITY = 0.8
 _SILENT = frozenset(kind.value for kind in SILENT)
 
 
@@ -38,7 +40,8 @@ class EncoderSentenceReader:
     """Reads sentences with the encoder. One instance serves one thread.
 
     A reading depends on the sentence and its context alone, bit for bit: batches hold sentences of one length, and the
-    network does not look across sentences. ``cache_size`` bounds the readings kept; keys are digests, so that no
+    network does not look across sentences. With ``rules_check`` the rules read a sentence that the encoder is not sure of
+    (`_is_doubtful`); such findings have no probability. ``cache_size`` bounds the readings kept; keys are digests, so that no
     sentence stays in memory with them. What a vocabulary adds to the one that the model was trained with is read by the
     rules.
     """
@@ -52,6 +55,7 @@ class EncoderSentenceReader:
         *,
         cache_size: int = CACHE_SIZE,
         token_budget: int = TOKEN_BUDGET,
+        rules_check: bool = True,
     ) -> None:
         self.vocabulary = vocabulary
         self._network = network
@@ -62,8 +66,11 @@ class EncoderSentenceReader:
         self._cache: OrderedDict[bytes, SentenceReading] = OrderedDict()
         self._cache_size = cache_size
         self._token_budget = token_budget
+        self._rules_check = rules_check
+        self._near: dict[str, frozenset[str]] = {}
         self.hits = 0
         self.misses = 0
+        self.doubted = 0
 
     def read(self, sentence: Sentence) -> SentenceReading:
         """Return the reading of one sentence."""
@@ -85,7 +92,7 @@ class EncoderSentenceReader:
             else:
                 wanted[key] = sentence
                 self.misses += 1
-        for key, reading in zip(wanted, self._encode(list(wanted.values())), strict=True):
+        for key, reading in zip(wanted, self._encode(list(wanted.values()), self._rules_check), strict=True):
             found[key] = reading
             if self._cache_size:
                 self._cache[key] = reading
@@ -93,31 +100,67 @@ class EncoderSentenceReader:
                     self._cache.popitem(last=False)
         return [found[key] for key in keys]
 
-    def _encode(self, sentences: Sequence[Sentence]) -> Iterator[SentenceReading]:
+    def read_alone(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
+        """Return the readings of sentences by the encoder alone, neither checked nor cached."""
+        return list(self._encode(sentences, rules_check=False))
+
+    def _encode(self, sentences: Sequence[Sentence], rules_check: bool) -> Iterator[SentenceReading]:
         spoken = [i for i, sentence in enumerate(sentences) if sentence.section not in _SILENT]
         windows = self._tokenizer.encode([sentences[i] for i in spoken])
         flat = [(i, pieces) for i, parts in zip(spoken, windows, strict=True) for pieces in parts]
-        outputs: list[tuple[Floats, Floats]] = [(np.empty(0), np.empty(0))] * len(flat)
+        outputs: dict[int, tuple[Floats, Floats]] = {}
         for batch in _batches([len(pieces.ids) for _, pieces in flat], self._token_budget):
             ids = np.stack([flat[i][1].ids for i in batch]).astype(np.int64)
             rows, scores = self._network.run(ids)
             for position, i in enumerate(batch):
                 outputs[i] = rows[position], scores[position]
         by_sentence: defaultdict[int, list[tuple[Pieces, Floats, Floats]]] = defaultdict(list)
-        for (i, pieces), (rows, scores) in zip(flat, outputs, strict=True):
-            by_sentence[i].append((pieces, rows, scores))
+        for position, (i, pieces) in enumerate(flat):
+            by_sentence[i].append((pieces, *outputs[position]))
         for i, sentence in enumerate(sentences):
-            yield self._reading(sentence, by_sentence.get(i, []))
+            yield self._reading(sentence, by_sentence.get(i, []), rules_check)
 
-    def _reading(self, sentence: Sentence, parts: Iterable[tuple[Pieces, Floats, Floats]]) -> SentenceReading:
-        signs = self._rules.read_signs(sentence)
+    def _is_doubtful(
+        self,
+        sentence: Sentence,
+        findings: Sequence[SentenceFinding],
+        spoken: Sequence[str],
+        named: Collection[str],
+    ) -> bool:
+        """Whether the encoder is in two minds about a finding, passed over a concept that the vocabulary names in the
+        sentence, or finds nothing where the sense is in what stands before the sentence ("Pneumothorax:" "None.").
+        """
+        if not findings and (sentence.heading or sentence.antecedents):
+            return True
+        if any(finding.probability is not None and finding.probability < MIN_PROBABILITY for finding in findings):
+            return True
+        said = {finding.concept_id for finding in findings}.union(spoken)
+        return any(not said & self._nearby(concept) for concept in named)
+
+    def _nearby(self, concept_id: str) -> frozenset[str]:
+        """Return the concepts that a mention of one may come out as: itself, what a place makes of it, kin."""
+        near = self._near.get(concept_id)
+        if near is None:
+            vocabulary = self.vocabulary
+            refined = vocabulary.findings[concept_id].refine.values()
+            near = vocabulary.descendants(concept_id).union(vocabulary.ancestors(concept_id), refined)
+            self._near[concept_id] = near
+        return near
+
+    def _reading(
+        self, sentence: Sentence, parts: Sequence[tuple[Pieces, Floats, Floats]], rules_check: bool
+    ) -> SentenceReading:
+        signs, named = self._rules.read_signs(sentence)
         findings, spoken, scores = [], [], None
         for pieces, rows, part_scores in parts:
-            found, named = self._decoder.findings(rows, pieces, sentence)
+            found, unobserved = self._decoder.findings(rows, pieces, sentence)
             findings += found
-            spoken += named
+            spoken += unobserved
             scores = part_scores.copy() if scores is None else _merged(scores, part_scores)
-        if self._added:
+        if parts and rules_check and self._is_doubtful(sentence, findings, [concept for concept, _ in spoken], named):
+            self.doubted += 1
+            return replace(self._rules.read(sentence), scores=scores)
+        if parts and self._added:
             findings += [f for f in self._rules.read(sentence).findings if f.concept_id in self._added]
         findings.sort(key=lambda f: (f.start, f.end, f.concept_id))
         return replace(

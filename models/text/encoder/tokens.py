@@ -55,10 +55,12 @@ class SentenceTokenizer:
     def __init__(self, tokenizer: Tokenizer, names: Mapping[str, str]) -> None:
         self._tokenizer = tokenizer
         self._names = names  # concept id -> the name that stands for it in a prefix
-        self._id = {token: tokenizer.token_to_id(token) for token in (*SPECIAL, *SECTION_TOKENS)}
-        missing = [token for token, number in self._id.items() if number is None]
-        if missing:
-            raise ValueError(f"the tokenizer lacks {', '.join(missing)}")
+        self._id: dict[str, int] = {}
+        for token in (*SPECIAL, *SECTION_TOKENS):
+            number = tokenizer.token_to_id(token)
+            if number is None:
+                raise ValueError(f"the tokenizer lacks {token}")
+            self._id[token] = number
         self._prefixes: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
 
     @classmethod

@@ -99,7 +99,7 @@ def collate(examples: Sequence[SentenceExample], pad_id: int) -> SentenceBatch:
     )
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.int64))
 
 

@@ -105,23 +105,26 @@ def build_model(
         f"{len(prepared.synthetic):,} made up; {device.type}"
     )
     network = run.go(on_event).to("cpu")
+    data = {
+        "origin": origin,
+        "digest": prepared.digest,
+        "reports": len(prepared.train["teacher"]),
+        "labelled": len(prepared.train["given"]),
+        "development": len(prepared.dev),
+        "sentences": len(prepared.sentences),
+        "synthetic": len(prepared.synthetic),
+    }
     before = read_manifest(start, files=()).calibration if start is not None else ()
     calibration, metrics = _calibrate(network, prepared, before)
     draw_curves(run.folder / "metrics.jsonl", run.folder / "curves.png")
     training = {
         "recipe": recipe.model_dump(mode="json"),
-        "data": {
-            "origin": origin,
-            "digest": prepared.digest,
-            "reports": len(prepared.train["teacher"]),
-            "labelled": len(prepared.train["given"]),
-            "development": len(prepared.dev),
-            "sentences": len(prepared.sentences),
-            "synthetic": len(prepared.synthetic),
-        },
+        "data": data,
         "torch": str(torch.__version__),
     }
     say("writing the model")
+    for number, stage in enumerate(recipe.stages[:-1], 1):
+        _write_stage(run, stage.name, number, source["tokenizer"], training, version)
     return write_model(
         out,
         network,
@@ -133,6 +136,29 @@ def build_model(
         metrics=metrics,
         card=write_card(training, metrics, version),
         conformance=load_conformance(),
+    )
+
+
+def _write_stage(run: Run, name: str, number: int, tokenizer: str, training: Mapping[str, Any], version: str) -> None:
+    """Write the weights after a stage that is not the last as a folder to train on from, in the folder of the run."""
+    network = ReportEncoder(run.network.bert.config, run.prepared.layout)
+    network.load_state_dict(torch.load(run.folder / f"{name}.pt", weights_only=True))
+    recipe = training["recipe"] | {"stages": training["recipe"]["stages"][:number]}
+    facts = {**training, "recipe": recipe}
+    bias = network.label_bias.detach().numpy()
+    write_model(
+        run.folder / name,
+        network,
+        tokenizer,
+        run.prepared.vocabulary,
+        [
+            LabelCalibration(label_set=n.label_set, label=n.label, bias=round(float(bias[i]), 6))
+            for i, n in enumerate(run.prepared.layout.labels)
+        ],
+        version=version,
+        training=facts,
+        metrics={},
+        card=write_card(facts, {}, version),
     )
 
 

@@ -30,11 +30,12 @@ For research. Not a medical device: nothing it says may decide about a patient.
 | seed | {seed} |
 | stages | {stages} |
 
-The general encoder it starts from is MiniLM-L6 (`all-MiniLM-L6-v2`, Apache-2.0), of which it keeps the first layers and
-the field's word pieces.
+The general encoder it starts from is MiniLM-L6 (`all-MiniLM-L6-v2`, Apache-2.0), of which it keeps the first layers
+and the field's word pieces.
 
 ## How good it is, on the development reports
-They chose the checkpoint and fitted the calibration, so these figures flatter. The held-out ones are in `docs/model.md`.
+They chose the checkpoint and fitted the calibration, so these figures flatter. Those of the held-out reports are in
+`docs/model.md`.
 
 {scores}
 

@@ -1,4 +1,4 @@
-"""What the encoder learns from: real sentences as the teacher reads them, reports with labels, and made-up sentences."""
+"""What the encoder learns from: real sentences as the teacher reads them, reports with labels, made-up sentences."""
 
 from __future__ import annotations
 

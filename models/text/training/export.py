@@ -55,11 +55,12 @@ def write_model(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     card: str,
-    conformance: Sequence[Sentence],
+    conformance: Sequence[Sentence] = (),
 ) -> Manifest:
     """Write a model folder and return its manifest. An existing folder is replaced when the new one is complete.
 
-    The graph is int8; what its conformance test expects is what it reads here and now.
+    The graph is int8; what its conformance test expects is what it reads here and now. Without ``conformance`` there is
+    no graph: a model to train on from, and not to serve.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -68,10 +69,11 @@ def write_model(
         (building / "tokenizer_config.json").write_text(json.dumps(_tokenizer_config(), indent=2) + "\n", "utf-8")
         network.bert.config.to_json_file(building / "config.json")
         _write_weights(building, network)
-        (building / GRAPH).write_bytes(network_graph(network, "int8"))
-        (building / CONFORMANCE).write_text(
-            _conformance(building, network.layout, vocabulary, conformance) + "\n", "utf-8"
-        )
+        if conformance:
+            (building / GRAPH).write_bytes(network_graph(network, "int8"))
+            (building / CONFORMANCE).write_text(
+                _conformance(building, network.layout, vocabulary, conformance) + "\n", "utf-8"
+            )
         (building / "README.md").write_text(card, "utf-8")
         manifest = Manifest(
             name=NAME,
@@ -145,7 +147,7 @@ def _matching_rows(old: Layout, new: Layout) -> list[tuple[int, int]]:
             if head == "concept":
                 pairs.append((columns.stop - 1, old.heads[head].stop - 1))
         else:
-            pairs += list(zip(range(columns.start, columns.stop), range(old.heads[head].start, old.heads[head].stop)))
+            pairs += [(columns.start + i, old.heads[head].start + i) for i in range(columns.stop - columns.start)]
     return pairs
 
 
@@ -209,12 +211,12 @@ def _conformance(folder: Path, layout: Layout, vocabulary: Vocabulary, sentences
             "section": sentence.section,
             "findings": summarize(reading, known),
         }
-        for sentence, reading in zip(sentences, reader.read_many(sentences), strict=True)
+        for sentence, reading in zip(sentences, reader.read_alone(sentences), strict=True)
     ]
     return "[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]"
 
 
-def quantization_error(network: ReportEncoder, ids: np.ndarray) -> float:  # type: ignore[type-arg]
+def quantization_error(network: ReportEncoder, ids: np.ndarray) -> float:
     """Return the largest difference between the scores of the int8 and the fp32 graph on a batch (batch, tokens)."""
     whole = OnnxNetwork(network_graph(network, "float32")).run(ids)[1]
     small = OnnxNetwork(network_graph(network, "int8")).run(ids)[1]

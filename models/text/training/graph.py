@@ -1,16 +1,16 @@
 """The encoder as an ONNX graph, built by hand: every operation is known, and none of them looks across sentences.
 
-The graph takes sentences of one length and no mask. With padding, or with the usual dynamic quantization (one scale for
-a whole batch), what comes out for a sentence would depend on its batch mates; a cached reading, and a resumed run, would
-not be exact. Here int8 scales belong to one token's row (activations) and one output column (weights), and the products
-are sums of integers, which have no rounding. Rows of a matrix do not meet elsewhere but in the attention within one
-sentence.
+The graph takes sentences of one length and no mask. With padding, or with the usual dynamic quantization (one scale
+for a whole batch), what comes out for a sentence would depend on its batch mates, and neither a cached reading nor a
+resumed run would be exact. Here int8 scales belong to one token's row (activations) and one output column (weights),
+and the products are sums of integers, which have no rounding. Rows of a matrix do not meet elsewhere but in the
+attention within one sentence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class GraphBuilder:
         self._weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def node(self, op: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add an operation with one output."""
         self._count += 1
         output = f"{op.lower()}_{self._count}"
@@ -94,7 +94,7 @@ class GraphBuilder:
             epsilon=epsilon,
         )
 
-    def model(self, outputs: Mapping[str, tuple[str, list[object]]]) -> onnx.ModelProto:
+    def model(self, outputs: Mapping[str, tuple[str, list[str | int | None]]]) -> onnx.ModelProto:
         """Return the model; ``outputs`` maps the name of each output to what gives it and to its shape."""
         for name, (source, _) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [source], [name]))

@@ -1,8 +1,8 @@
 """The training loop: a generator of what happened; the caller decides about logs, checkpoints and stopping.
 
 A step depends on the seed, its number and the weights alone: batches come from permutations of the seed and the epoch,
-dropout and hidden pieces from a random state set at each step. So a run that was killed goes on from its last checkpoint
-to the very weights of one that was not.
+dropout and hidden pieces from a random state set at each step. So a run that was killed goes on from its last
+checkpoint to the very weights of one that was not.
 """
 
 from __future__ import annotations

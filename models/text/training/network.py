@@ -79,7 +79,7 @@ class ReportEncoder(nn.Module):
         weight = torch.cat([self.token_head.weight[c] for c in columns])
         bias = torch.cat([self.token_head.bias[c] for c in columns])
         rows = nn.functional.linear(states, weight, bias).float()
-        return rows.split([c.stop - c.start for c in columns], dim=-1)
+        return torch.split(rows, [c.stop - c.start for c in columns], dim=-1)
 
     def combine(self, scores: Tensor, report: Tensor, n_reports: int) -> Tensor:
         """Return the logits (reports, labels) of reports from the scores (sentences, labels, 2) of their sentences.

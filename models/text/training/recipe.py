@@ -22,8 +22,8 @@ class _Strict(BaseModel):
 class Base(_Strict):
     """Where the weights start: the first ``layers`` layers of a BERT, with the field's word pieces."""
 
-    layers: int = Field(3, ge=1, le=24)
-    word_pieces: int = Field(10_000, ge=1_000)
+    layers: int = Field(default=3, ge=1, le=24)
+    word_pieces: int = Field(default=10_000, ge=1_000)
 
 
 class Synthetic(_Strict):
@@ -31,10 +31,12 @@ class Synthetic(_Strict):
     finding exchanged.
     """
 
-    grammar: int = Field(100_000, ge=0)
-    cues: int = Field(60_000, ge=0)
-    substituted: int = Field(40_000, ge=0)
-    corrupted: float = Field(0.3, ge=0, le=1, description="share that gets typos, capitals, telegraphic style, ...")
+    grammar: int = Field(default=100_000, ge=0)
+    cues: int = Field(default=60_000, ge=0)
+    substituted: int = Field(default=40_000, ge=0)
+    corrupted: float = Field(
+        default=0.3, ge=0, le=1, description="share that gets typos, capitals, telegraphic style, ..."
+    )
 
 
 class Stage(_Strict):
@@ -43,23 +45,23 @@ class Stage(_Strict):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     labels: Literal["teacher", "given"]
     epochs: float = Field(gt=0, description="passes over the reports")
-    reports: int = Field(16, ge=1, description="reports a step")
-    synthetic: int = Field(0, ge=0, description="made-up sentences a step")
-    encoder_rate: float = Field(1.5e-4, gt=0)
-    head_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rates rise")
-    average: float = Field(0.995, ge=0, lt=1, description="decay of the moving average of the weights")
-    masked: float = Field(0.05, ge=0, lt=1, description="share of the pieces hidden")
-    token_weight: float = Field(1.0, ge=0, description="weight of the token head against the study labels")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    evaluations: int = Field(4, ge=1, description="how often the development reports are read")
+    reports: int = Field(default=16, ge=1, description="reports a step")
+    synthetic: int = Field(default=0, ge=0, description="made-up sentences a step")
+    encoder_rate: float = Field(default=1.5e-4, gt=0)
+    head_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warm_up: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which the rates rise")
+    average: float = Field(default=0.995, ge=0, lt=1, description="decay of the moving average of the weights")
+    masked: float = Field(default=0.05, ge=0, lt=1, description="share of the pieces hidden")
+    token_weight: float = Field(default=1.0, ge=0, description="weight of the token head against the study labels")
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    evaluations: int = Field(default=4, ge=1, description="how often the development reports are read")
 
 
 class Recipe(_Strict):
     """All that decides a training run besides its data."""
 
-    seed: int = Field(1, ge=0)
+    seed: int = Field(default=1, ge=0)
     label_sets: tuple[str, ...] = ("nih14", "openi")
     base: Base = Base()
     synthetic: Synthetic = Synthetic()

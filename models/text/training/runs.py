@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +152,7 @@ def _synthetic(
     return maker.examples
 
 
-def _labels(given: Mapping[tuple[str, str], bool], layout: Layout) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _labels(given: Mapping[tuple[str, str], bool], layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     labels = np.zeros(len(layout.labels), dtype=np.float32)
     known = np.zeros(len(layout.labels), dtype=np.float32)
     for name, value in given.items():
@@ -223,7 +222,7 @@ class Run:
                 best = state["best"]
         for happened in trainer.run():
             on_event(Event(stage.name, step=happened))
-            if happened.step % 10 == 0:
+            if happened.step % 10 == 0 or happened.step == trainer.n_steps:
                 self._log(stage, {"step": happened.step, "tokens": happened.token_loss, "labels": happened.label_loss})
             if _is_evaluation(happened.step, trainer.n_steps, stage.evaluations):
                 score = self.score(trainer.average)
@@ -265,13 +264,13 @@ def _is_evaluation(step: int, n_steps: int, evaluations: int) -> bool:
 def _save(path: Path, value: object) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(value, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 __all__ = ["Event", "GivenReport", "Prepared", "Run", "SentenceReader", "TrainingData", "prepare"]

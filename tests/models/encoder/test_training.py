@@ -1,0 +1,154 @@
+"""Training learns, goes on where it was stopped to the same weights, and refuses what cannot be learned from."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from corpora.findings import Assertion
+from corpora.reports import Report
+from corpora.vocabulary import Vocabulary
+from models.text.encoder.engine import EncoderReader
+from models.text.encoder.folder import read_manifest
+from models.text.study import StudyReader
+from models.text.training import runs
+from models.text.training.build import build_model, openi_training_reports
+from models.text.training.recipe import Recipe, RecipeInvalid, load_recipe
+from models.text.training.runs import Event, GivenReport, TrainingData
+
+SICK = ("Small left pleural effusion.", "Right pleural effusion is seen.", "There are bilateral pleural effusions.")
+WELL = ("The lungs are clear.", "Heart size is normal.", "No acute abnormality.")
+LABEL = ("nih14", "Effusion")
+
+
+def recipe(**stage: object) -> Recipe:
+    values = {"name": "own", "labels": "given", "epochs": 40, "reports": 4, "evaluations": 2, **stage}
+    return Recipe.model_validate(
+        {"label_sets": ["nih14"], "synthetic": {"grammar": 30, "cues": 0, "substituted": 0}, "stages": [values]}
+    )
+
+
+def given(n: int = 12, *, is_dev: Callable[[int], bool] = lambda i: False) -> list[GivenReport]:
+    return [
+        GivenReport(
+            Report(f"r{i}", f"FINDINGS: {(SICK if i % 2 else WELL)[i // 2 % 3]}", body_part="CHEST"),
+            {LABEL: bool(i % 2)},
+            is_dev(i),
+        )
+        for i in range(n)
+    ]
+
+
+def build(
+    out: Path, start: Path, vocabulary: Vocabulary, used: Recipe, reports: list[GivenReport], **more: object
+) -> None:
+    build_model(used, vocabulary, reports, out, version="test", origin="invented", start=start, **more)  # type: ignore[arg-type]
+
+
+def test_a_handful_of_reports_is_learned_by_heart_and_read_after_loading(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    reports = given(16, is_dev=lambda i: i >= 12)
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(), reports)
+    reader = EncoderReader(tmp_path / "model", vocabulary)
+    study_reader = StudyReader(vocabulary, [vocabulary.label_set("nih14")], reader.readout)
+    for item in reports:
+        label = study_reader.labels(reader.read(item.report))["nih14"]["Effusion"]
+        assert (label.value is Assertion.POSITIVE) == item.labels[LABEL]
+        assert label.probability is not None
+    assert (tmp_path / "model.run" / "curves.png").stat().st_size > 1000
+    assert read_manifest(tmp_path / "model").training["data"]["reports"] == 12
+
+
+class Stopped(Exception):
+    """What stands for a kill in the middle of an epoch."""
+
+
+def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
+    used = recipe(epochs=5, synthetic=3)
+    build(tmp_path / "whole", untrained_model, vocabulary, used, given())
+
+    def stop(event: Event) -> None:
+        if event.step and event.step.step == 7:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        build(tmp_path / "broken", untrained_model, vocabulary, used, given(), on_event=stop)
+    assert not (tmp_path / "broken").exists()
+    steps = []
+    build(
+        tmp_path / "broken",
+        untrained_model,
+        vocabulary,
+        used,
+        given(),
+        on_event=lambda event: steps.append(event.step.step) if event.step else None,
+    )
+    assert steps[0] == 5  # behind the checkpoint at step 4
+    whole, broken = (torch.load(tmp_path / f"{name}.run" / "own.pt", weights_only=True) for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    assert (tmp_path / "whole" / "model.onnx").read_bytes() == (tmp_path / "broken" / "model.onnx").read_bytes()
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), given())
+    with pytest.raises(TrainingData, match="another recipe or other data"):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=2), given())
+
+
+def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
+    sick = [item for item in given() if item.labels[LABEL]]
+    with pytest.raises(TrainingData, match="one value in all reports"):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(), sick)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reports_without_a_sentence_teach_nothing(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    empty = [GivenReport(Report(f"r{i}", "INDICATION: cough."), {LABEL: bool(i)}, False) for i in range(2)]
+    with pytest.raises(TrainingData, match="no report to learn from"):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(), empty)
+
+
+def test_labels_that_are_not_known_are_left_out_of_the_loss(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    """A missing label is not a zero: only reports with a label train it, and the others do not pull it down."""
+    reports = [*given(8), *(GivenReport(item.report, {}, False) for item in given(8))]
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=30), reports)
+    reader = EncoderReader(tmp_path / "model", vocabulary)
+    study_reader = StudyReader(vocabulary, [vocabulary.label_set("nih14")], reader.readout)
+    chance = study_reader.labels(reader.read(reports[1].report))["nih14"]["Effusion"].probability
+    assert chance is not None
+    assert chance["positive"] > 0.9
+
+
+def test_held_out_reports_never_come_near_training(vocabulary: Vocabulary) -> None:
+    from corpora.openi_split import is_dev, openi_test_ids
+
+    reports = [Report(f"CXR{i}", "FINDINGS: Clear.") for i in range(1, 400)]
+    made = openi_training_reports(reports, {"CXR1": ["normal"]}, vocabulary, ["nih14"])
+    ids = {item.report.report_id for item in made}
+    assert not ids & openi_test_ids()
+    assert len(ids) + len({r.report_id for r in reports} & openi_test_ids()) == len(reports)
+    assert all(item.is_dev == is_dev(item.report.report_id) for item in made)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("stages: []\ncolour: red\n", "colour"),
+        ("stages: [{name: a, labels: given, epochs: -1}]\n", r"stages\.0\.epochs"),
+        ("stages: [", "valid YAML"),
+    ],
+)
+def test_a_recipe_that_breaks_a_rule_names_the_key(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RecipeInvalid, match=reason):
+        load_recipe(path)
