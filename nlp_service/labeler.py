@@ -14,8 +14,8 @@ from corpora.vocabulary.schema import LabelSet
 from models.text.abstain import abstain_within
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import shipped_model
-from models.text.report_reader import Reading
 from models.text.encoder.runtime import CACHE_SIZE as ENCODER_CACHE
+from models.text.report_reader import Reading
 from models.text.sentence_reader import CACHE_SIZE as RULES_CACHE
 from models.text.sentence_reader import Sentence, SentenceReading
 from models.text.study import StudyReader
@@ -41,10 +41,11 @@ class Labeler:
 
     ``label_sets`` are ids of the vocabulary's label sets (``chexpert14``, ``nih14``, ``openi``, or a user's own);
     ``vocabulary`` are YAML files that add findings and label sets. ``engine`` reads the sentences: the encoder, from
-    the model folder ``model`` (by default the one that comes with the package), or the rules. ``abstain`` is a band of
-    probability, such as ``(0.3, 0.7)``: a label whose probability lies in it gets no value. ``threads`` are those of
-    the encoder, ``cache_size`` is how many readings of sentences are kept (0 for none). With
-    ``rules_check`` the rules read the sentences that the encoder is not sure of. An instance serves one thread and streams: its memory does not grow with the number of reports.
+    the model folder ``model`` (by default the one that comes with the package), or the rules; with ``rules_check`` they
+    read the sentences that the encoder is not sure of. ``abstain`` is a band of probability, such as ``(0.3, 0.7)``: a
+    label whose probability lies in it gets no value. ``threads`` are those of the encoder, ``cache_size`` is how many
+    readings of sentences are kept (0 for none). An instance serves one thread and streams: its memory does not grow
+    with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))

@@ -1,7 +1,7 @@
 """The usual BERT labeler as a process of its own: CheXbert's architecture (Smit et al. 2020, arXiv:2004.09167).
 
-BERT-base in single precision with fourteen linear heads on the first token, reports sorted by length, sixteen at a time,
-padded to the longest of them and cut at 512 word pieces. The weights are random: they do not matter for speed.
+BERT-base in single precision with fourteen linear heads on the first token, reports sorted by length, sixteen at a
+time, padded to the longest of them and cut at 512 word pieces. The weights are random: they do not matter for speed.
 ``--sentences`` gives it what radlabel's cache gives radlabel: each distinct sentence is read once.
 
     python -m tests.benchmarks.bert_worker IN.csv OUT.parquet [--sentences]
@@ -41,7 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    bert = BertModel(BertConfig(), add_pooling_layer=False).eval()
+    bert = BertModel(BertConfig(), add_pooling_layer=False)
+    bert.train(False)  # no dropout
     heads = torch.nn.ModuleList(torch.nn.Linear(768, width) for width in HEADS)
     tokenizer = Tokenizer.from_file(str(bundled_base() / "tokenizer.json"))
     tokenizer.no_padding()

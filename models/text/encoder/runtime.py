@@ -40,10 +40,10 @@ class EncoderSentenceReader:
     """Reads sentences with the encoder. One instance serves one thread.
 
     A reading depends on the sentence and its context alone, bit for bit: batches hold sentences of one length, and the
-    network does not look across sentences. With ``rules_check`` the rules read a sentence that the encoder is not sure of
-    (`_is_doubtful`); such findings have no probability. ``cache_size`` bounds the readings kept; keys are digests, so that no
-    sentence stays in memory with them. What a vocabulary adds to the one that the model was trained with is read by the
-    rules.
+    network does not look across sentences. With ``rules_check`` the rules read a sentence that the encoder is not sure
+    of (`_is_doubtful`); such findings have no probability. ``cache_size`` bounds the readings kept; keys are digests,
+    so that no sentence stays in memory with them. What a vocabulary adds to the one that the model was trained with is
+    read by the rules.
     """
 
     def __init__(

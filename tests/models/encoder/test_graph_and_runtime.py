@@ -29,7 +29,14 @@ def sentences(vocabulary: Vocabulary) -> list[Sentence]:
 
 
 def reader_of(
-    folder: Path, vocabulary: Vocabulary, layout: Layout, *, threads: int = 1, budget: int = 512, cache_size: int = 0
+    folder: Path,
+    vocabulary: Vocabulary,
+    layout: Layout,
+    *,
+    threads: int = 1,
+    budget: int = 512,
+    cache_size: int = 0,
+    rules_check: bool = False,
 ) -> EncoderSentenceReader:
     return EncoderSentenceReader(
         OnnxNetwork(folder / GRAPH, threads=threads),
@@ -38,6 +45,7 @@ def reader_of(
         vocabulary,
         cache_size=cache_size,
         token_budget=budget,
+        rules_check=rules_check,
     )
 
 
@@ -161,6 +169,19 @@ def test_a_sentence_of_a_thousand_words_is_read_to_its_end(
     assert all(len(pieces.ids) <= MAX_TOKENS for pieces in windows)
     assert int(windows[-1].ends[-1]) == len(text.rstrip())
     assert reader.read(Sentence(text)).scores is not None
+
+
+def test_the_rules_read_what_the_encoder_passed_over(
+    untrained_model: Path, vocabulary: Vocabulary, layout: Layout
+) -> None:
+    """The network has learned nothing; the vocabulary knows the words all the same."""
+    reader = reader_of(untrained_model, vocabulary, layout, rules_check=True)
+    (finding,) = reader.read(Sentence("No PTX.")).findings
+    assert (finding.concept_id, finding.assertion, finding.probability) == ("pneumothorax", "negative", None)
+    assert [f.assertion for f in reader.read(Sentence("None.", "Pleural effusion")).findings] == ["negative"]
+    assert reader.doubted == 2
+    alone = reader.read_alone([Sentence("No PTX.")])[0]
+    assert all(f.probability is not None for f in alone.findings)
 
 
 def test_what_a_user_adds_to_the_vocabulary_is_read_by_the_rules(
