@@ -101,14 +101,12 @@ def train(
         from models.text.training.extras import require_training
 
         require_training("training")
-        import torch
-
         from corpora.vocabulary import load_vocabulary
-        from models.text.training.build import build_model
+        from models.text.training.build import build_model, use_threads
         from models.text.training.own import own_reports
 
         if threads:
-            torch.set_num_threads(threads)
+            use_threads(threads)
         loaded = load_vocabulary(tuple(vocabulary or ()))
         chosen = _recipe(recipe, "encoder" if reports is None else "retrain", seed)
         start = base_folder(base)

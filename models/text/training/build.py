@@ -31,6 +31,11 @@ from models.text.training.scoring import report_logits
 VERSION = "1"
 
 
+def use_threads(number: int) -> None:
+    """Compute with so many threads in this process."""
+    torch.set_num_threads(number)
+
+
 def openi_training_reports(
     reports: Sequence[Report], codes: Mapping[str, Sequence[str]], vocabulary: Vocabulary, label_sets: Sequence[str]
 ) -> list[GivenReport]:
