@@ -306,7 +306,7 @@ def test_output_must_be_none_of_the_inputs(tmp_path: Path, reports: Path) -> Non
         label_files([reports], reports, overwrite=True)
     with pytest.raises(OutputUnusable, match="is one of the inputs"):
         label_files([reports], tmp_path / "labels.csv", reject_file=reports, overwrite=True)
-    with pytest.raises(OutputUnusable, match="both as output and as reject file"):
+    with pytest.raises(OutputUnusable, match="two of output, reject file and review file"):
         label_files([reports], tmp_path / "labels.csv", reject_file=tmp_path / "labels.csv")
     assert reports.read_bytes() == before
 

@@ -75,12 +75,12 @@ def test_good_input_is_not_quoted(tmp_path: Path) -> None:
     assert MARK in (tmp_path / "labels.jsonl").read_text(), "ids are passed through"
 
 
-def fail_on_mark(_: Labeler, report: Report) -> LabeledReport:
+def fail_on_mark(_: Labeler, report: Report, reading: object) -> LabeledReport:
     raise ValueError(f"cannot read {report.text!r}")
 
 
 def test_fault_of_the_reader_costs_its_row_and_quotes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Labeler, "label", fail_on_mark)
+    monkeypatch.setattr(Labeler, "_labeled", fail_on_mark)
     source = write_table(tmp_path / "a.csv", (MARK, MARK, TEXT))
     code, said = run("label", source, "-o", tmp_path / "labels.jsonl")
     assert code == 1
