@@ -13,7 +13,7 @@ from corpora.vocabulary.folding import fold_word
 DEIDENTIFIED = "xxxx"
 _TOKEN = re.compile(
     r"(?P<gone>[Xx]{3,}|_{2,}|\[\*\*.*?\*\*\])"
-    r"|(?P<slashed>(?<![^\W_])(?:w/o|w/|c/w|s/p|h/o|r/o|b/l|f/u|d/c'?d?)(?![^\W_]))"
+    r"|(?P<slashed>(?<![^\W_])(?i:w/o|w/|c/w|s/p|h/o|r/o|b/l|f/u|d/c'?d?)(?![^\W_]))"
     r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)?)"
     r"|(?P<number>\d+(?:[.,]\d+)*)"
     r"|(?P<leader>\.{3,}|\s\.(?=\s+[a-z]))"

@@ -38,6 +38,7 @@ _RESTRICTING = frozenset(
 # In a sentence about an earlier study, what shows that it speaks of now.
 _STATES_NOW = frozenset({"verb", "normal", "not_normal", "pseudo_negation", "hedge_after.modal", "terminator"})
 _CHANGES = frozenset({"stable", "increased", "decreased", "improved", "worsened", "persistent", "new"})
+_GROWTH = frozenset({"enlargement", "enlarged", "increase", "increased"})
 _PAST = frozenset(fold_word(word) for word in ("was", "were", "had", "showed"))
 
 
@@ -49,7 +50,7 @@ def assert_mentions(layers: Layers, clauses: Sequence[int], mentions: list[Menti
     for cue in cues:
         kind = str(cue.value)
         for i in _reached(scopes, cue, kind):
-            kinds[i].add(kind)
+            kinds[i].add("negation_before" if kind == "pseudo_negation" else kind)
             if kind == "negation_before":
                 mentions[i].is_restricted |= _is_restricted(layers, cue, mentions[i])
     for mention, reaching in zip(mentions, kinds, strict=True):
@@ -66,12 +67,27 @@ def _reached(scopes: Scopes, cue: Match, kind: str) -> list[int]:
         if not reached and kind == "negation_before" and scopes.is_answer(cue):
             return scopes.backward(cue)
         return reached
+    if kind == "pseudo_negation":
+        return _denied_change(scopes, cue)
     if kind in _AFTER:
         reached = scopes.backward(cue)
         if not reached and kind.startswith("hedge_after"):
             return scopes.forward(cue)  # "there is suspected heart failure"
         return reached
     return []
+
+
+def _denied_change(scopes: Scopes, cue: Match) -> list[int]:
+    """Return the mentions whose own words a denied change holds: "no enlargement of the heart" denies cardiomegaly."""
+    words = scopes.layers.words.words[cue.start : cue.end]
+    if not {"no", "not", "without"} & set(words):
+        return []
+    change = next((cue.start + i for i, word in enumerate(words) if word in _GROWTH), None)
+    return [
+        i
+        for i, m in enumerate(scopes.mentions)
+        if change is not None and m.start <= change < m.end and not m.is_pronoun and not m.is_denial
+    ]
 
 
 def _is_inside_name(cue: Match, mentions: Sequence[Mention]) -> bool:
@@ -114,6 +130,8 @@ def _decide(layers: Layers, in_clause: Sequence[Match], mention: Mention, kinds:
     elif hedges := [kind for kind in kinds if kind.startswith("hedge_")]:
         mention.assertion = Assertion.UNCERTAIN
         mention.hedge = _HEDGES[min(hedges).partition(".")[2]]  # modal before probable: the weaker claim
+        if _is_borderline(layers, mention):
+            mention.hedge = Hedge.BORDERLINE
     elif _is_of_the_past(layers, in_clause, mention):
         mention.assertion = None
     else:
@@ -123,13 +141,16 @@ def _decide(layers: Layers, in_clause: Sequence[Match], mention: Mention, kinds:
 def _decide_plain(layers: Layers, mention: Mention) -> None:
     """Make a plain mention positive, unless its own words hedge: "borderline enlarged", "upper limits of normal"."""
     words = layers.words.words
-    said = words[max(mention.start - 2, 0) : mention.end]
-    if "borderline" in said:
+    if _is_borderline(layers, mention):
         mention.assertion, mention.hedge = Assertion.UNCERTAIN, Hedge.BORDERLINE
     elif {"normal", "limit"} & set(words[mention.anchor_start : mention.anchor_end]):
         mention.assertion, mention.hedge = Assertion.UNCERTAIN, Hedge.MODAL
     else:
         mention.assertion = Assertion.POSITIVE
+
+
+def _is_borderline(layers: Layers, mention: Mention) -> bool:
+    return "borderline" in layers.words.words[max(mention.start - 2, 0) : mention.end]
 
 
 def _is_of_the_past(layers: Layers, in_clause: Sequence[Match], mention: Mention) -> bool:

@@ -32,6 +32,8 @@ def attach_attributes(layers: Layers, clauses: list[int], mentions: list[Mention
         return
     for name in _FIELDS:
         for match in getattr(layers, name):
+            if name == "temporality" and _is_compared_with_a_size(layers, match):
+                continue
             for host in _hosts(layers, clauses, hosts, match):
                 values: list[str] = getattr(host, name)
                 if str(match.value) not in values:
@@ -41,6 +43,12 @@ def attach_attributes(layers: Layers, clauses: list[int], mentions: list[Mention
     _share_in_lists(layers, clauses, hosts)
     _inherit_from_sign(layers, hosts, pulmonary)
     _attach_measurements(layers, clauses, hosts)
+
+
+def _is_compared_with_a_size(layers: Layers, match: Match) -> bool:
+    """Whether "larger" or "smaller" says how large something is, not how it changed: "nodules larger than 5 mm"."""
+    following = layers.words.words[match.end : match.end + 2]
+    return len(following) == 2 and following[0] == "than" and following[1][0].isdigit()
 
 
 def _hosts(layers: Layers, clauses: list[int], mentions: list[Mention], match: Match) -> list[Mention]:

@@ -178,9 +178,13 @@ class Lexicon:
         sideless = [m for m in layers.anatomy if self.vocabulary.anatomy[str(m.value)].is_sideless]
         layers.laterality = _outside(_longest(plain[Layer.LATERALITY], _span), sideless)
         # "small bowel" is not small, "right larger than left" no growth.
-        layers.severity = _outside(_longest(plain[Layer.SEVERITY], _span), layers.anatomy)
-        layers.temporality = _outside(_longest(plain[Layer.TEMPORALITY], _span), layers.laterality)
         layers.cues = _longest(cues, _span)
+        earlier = [cue for cue in layers.cues if cue.value == "previously"]
+        changes = _outside(_longest(plain[Layer.TEMPORALITY], _span), layers.laterality)
+        # The "prior" of "compared to the prior study" is the study's, not the finding's.
+        layers.temporality = [m for m in changes if m.value != "old" or _outside([m], earlier)]
+        # "less extensive" is a change, not a degree.
+        layers.severity = _outside(_longest(plain[Layer.SEVERITY], _span), [*layers.anatomy, *layers.temporality])
         return layers
 
     def _iter_both(self, words: Words) -> Iterable[tuple[Role, int, int]]:

@@ -170,7 +170,7 @@ class SentenceReader:
             is_benign = kind is FindingKind.VARIANT or later.concept_id == "artifact"
             gap = layers.words.words[earlier.end : later.start]
             is_equated = any(c.value == "verb" and earlier.end <= c.start and c.end <= later.start for c in layers.cues)
-            if is_benign and later.assertion is Assertion.POSITIVE and is_equated and not {",", "or", "and"} & set(gap):
+            if is_benign and later.assertion is Assertion.POSITIVE and is_equated and not _APART & set(gap):
                 explained.add(id(earlier))
         return [mention for mention in mentions if id(mention) not in explained]
 
@@ -256,7 +256,7 @@ class SentenceReader:
         return any(
             self.vocabulary.anatomy[str(match.value)].is_paired
             and str(match.value) in mention.anatomy
-            and (_is_plural(layers, match.end - 1) or (mention.start <= match.start and _says_are(layers, mention)))
+            and _is_plural(layers, match.end - 1)
             for match in layers.anatomy
         )
 
@@ -296,6 +296,10 @@ class SentenceReader:
         )
 
 
+# Between two mentions, what makes them two statements: "a nodule is seen; there is an azygos lobe".
+_APART = frozenset({",", ";", "or", "and", "there"})
+
+
 def _temporality(mention: Mention) -> str | None:
     """Return the change said of a mention; what is "nearly resolved" is still there, and improved."""
     first = mention.temporality[0] if mention.temporality else None
@@ -306,10 +310,6 @@ def _is_plural(layers: Layers, word: int) -> bool:
     words = layers.words
     raw = words.text[words.starts[word] : words.ends[word]].lower()
     return raw in {"apices", "hila", "bases"} or (raw.endswith("s") and raw != words.words[word])
-
-
-def _says_are(layers: Layers, mention: Mention) -> bool:
-    return "are" in layers.words.words[mention.start : mention.end + 2]
 
 
 # What may stand between a place and the word that calls it normal.

@@ -39,6 +39,9 @@ _SUBHEADING = re.compile(
 )
 _TABLE_CELL = re.compile(r"[ \t]*\|[ \t]*|\t+")
 _MAX_HEADING_WORDS = 7
+# The longest sentence of Open-i's training reports has 42 words. A long word counts for several.
+_MAX_TOKENS = 120
+_TOKEN = re.compile(r"\w{1,64}|[^\w\s]")
 
 
 def split_sentences(text: str, section: Section) -> Iterator[SentenceSpan]:
@@ -67,8 +70,26 @@ def split_sentences(text: str, section: Section) -> Iterator[SentenceSpan]:
                 heading = inner.group("name")
                 sentence_start = inner.end()
             sentence_start, sentence_end = _strip(text, sentence_start, sentence_end)
-            if sentence_start < sentence_end and any(c.isalnum() for c in text[sentence_start:sentence_end]):
-                yield SentenceSpan(sentence_start, sentence_end, section.kind, heading)
+            for piece_start, piece_end in _bounded(text, sentence_start, sentence_end):
+                if any(c.isalnum() for c in text[piece_start:piece_end]):
+                    yield SentenceSpan(piece_start, piece_end, section.kind, heading)
+
+
+def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield a sentence whole, or one that is none by its length in pieces, cut behind a comma where there is one.
+
+    What is said of a finding depends on every other word of its sentence: without a bound, a text of a few pages
+    without a full stop would take minutes.
+    """
+    ends = [match.end() for match in _TOKEN.finditer(text, start, end)]
+    first = 0
+    while len(ends) - first > _MAX_TOKENS:
+        last = first + _MAX_TOKENS
+        comma = next((i for i in range(last, first + _MAX_TOKENS // 2, -1) if text[ends[i - 1] - 1] in ",;:"), last)
+        yield _strip(text, start, ends[comma - 1])
+        first, start = comma, ends[comma - 1]
+    if start < end:
+        yield _strip(text, start, end)
 
 
 def _is_subheading(name: str, rest: str) -> bool:
@@ -88,7 +109,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
     lines = list(_lines(text, start, end))
     widest = max((line_end - line_start for line_start, line_end in lines), default=0)
     block_start: int | None = None
-    block_end = start
+    last_start = block_end = start
     paragraph = True
     pending_paragraph = True
     for line_start, line_end in lines:
@@ -102,13 +123,14 @@ def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         mark = _LIST_MARK.match(text, line_start, line_end)
         content_start = mark.end() if mark else line_start
         if block_start is not None and (
-            mark or _is_border(text, block_start, block_end, content_start, line_end, widest)
+            mark or _is_border(text, last_start, block_end, content_start, line_end, widest)
         ):
             yield block_start, block_end, paragraph
             block_start = None
             pending_paragraph = False
+        last_start = line_start
         if block_start is None:
-            block_start = content_start
+            block_start = last_start = content_start
             paragraph = pending_paragraph
             pending_paragraph = False
         block_end = line_end
@@ -124,9 +146,9 @@ def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop + 1
 
 
-def _is_border(text: str, block_start: int, block_end: int, line_start: int, line_end: int, widest: int) -> bool:
+def _is_border(text: str, last_start: int, last_end: int, line_start: int, line_end: int, widest: int) -> bool:
     """Whether a line break is a border: the line before is complete, or too short to have been wrapped."""
-    before = text[block_start:block_end].rstrip()
+    before = text[last_start:last_end].rstrip()
     after = text[line_start:line_end].lstrip()
     if before.endswith((".", "!", "?", ";", ":")):
         return not before.endswith(":")
@@ -134,10 +156,9 @@ def _is_border(text: str, block_start: int, block_end: int, line_start: int, lin
         return True
     if (found := _SUBHEADING.match(after)) and _is_subheading(found.group("name"), ""):
         return True
-    last_line = before.rpartition("\n")[2]
     begins_new = after[0].isupper() or after[0].isdigit()
     # A line wrapped by width is about as long as the widest; a short one was ended on purpose.
-    return begins_new and len(last_line.strip()) < max(40, 0.7 * widest)
+    return begins_new and len(before.strip()) < max(40, 0.7 * widest)
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

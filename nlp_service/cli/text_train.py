@@ -87,7 +87,7 @@ def train(
     """Train the encoder, from the recipe of the shipped model or on your own reports.
 
     A run that was stopped goes on when it is started again with the same options, and ends with the same weights. It
-    keeps its checkpoint, metrics and curves in DIR.run. Needs the extra: pip install 'radlabel[train]'.
+    keeps its checkpoint, metrics and curves in DIR.run. Needs the extra named train.
 
     For example:
 

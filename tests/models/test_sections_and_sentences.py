@@ -95,3 +95,19 @@ def test_sections_are_in_order_inside_any_text(text: str) -> None:
     for section in split_sections(Report("r", text)):
         assert last <= section.start <= section.end <= len(text)
         last = section.end
+
+
+def test_a_text_without_full_stops_is_cut_into_pieces_behind_commas() -> None:
+    text = ", ".join(f"finding {i} of the left lung" for i in range(400))
+    pieces = [part for _, part in sentences_of(text)]
+    assert all(len(part.split()) <= 120 for part in pieces)
+    assert all(part.endswith(",") for part in pieces[:-1])
+    assert " ".join(pieces) == text
+
+
+@pytest.mark.parametrize("unit", ["no effusion or ", "no\n", "no ", "aaaa", "-\n"])
+def test_the_time_for_a_long_text_grows_with_its_length_alone(unit: str) -> None:
+    """A text made to be slow is read in pieces: as many for ten times the text, times ten."""
+    few, many = (len(sentences_of(unit * number)) for number in (2000, 20_000))
+    assert many <= 11 * max(few, 1)
+    assert max((len(part) for _, part in sentences_of(unit * 20_000)), default=0) < 10_000

@@ -39,6 +39,19 @@ def assertions_of(teacher: RuleTeacher, text: str) -> dict[str, str]:
         ("The lungs are grossly clear of airspace disease, pneumothorax, or effusion.",
          {"airspace_disease": "negative", "pneumothorax": "negative", "pleural_effusion": "negative"}),
         ("Blunting, which could represent a small effusion.", {"pleural_effusion": "uncertain"}),
+        # Found by the grammar: each of these was once read the other way round.
+        ("The study is negative for pneumothorax.", {"pneumothorax": "negative"}),
+        ("R/O pneumonia.", {}),
+        ("W/O effusion.", {"pleural_effusion": "negative"}),
+        ("No enlargement of the heart.", {"cardiomegaly": "negative"}),
+        ("The heart is not increased in size.", {"cardiomegaly": "negative"}),
+        ("No enlargement of the right effusion.", {"pleural_effusion": "positive"}),
+        ("It is unclear whether there is a nodule.", {"lung_nodule": "uncertain"}),
+        ("Pneumonia is felt to be unlikely.", {"pneumonia": "uncertain"}),
+        ("No old granulomatous disease.", {"granulomatous_disease": "negative"}),
+        ("There is a nodule and there is an azygos lobe.", {"lung_nodule": "positive", "azygos_lobe": "positive"}),
+        ("Intrathoracic stomach.", {"hiatal_hernia": "positive"}),
+        ("Shoulder prostheses.", {"joint_prosthesis": "positive"}),
     ],
 )  # fmt: skip
 def test_assertion(teacher: RuleTeacher, text: str, expected: dict[str, str]) -> None:
@@ -51,6 +64,26 @@ def test_it_has_resolved_speaks_of_the_sentence_before(teacher: RuleTeacher) -> 
 
 def test_it_is_stable_changes_nothing(teacher: RuleTeacher) -> None:
     assert assertions_of(teacher, "Small left effusion. It is stable.") == {"pleural_effusion": "positive"}
+
+
+def test_borderline_is_its_own_hedge(teacher: RuleTeacher) -> None:
+    for text in ("Borderline cardiomegaly.", "There is borderline cardiomegaly."):
+        (finding,) = findings_of(teacher, text)
+        assert (finding.assertion, finding.hedge) == ("uncertain", "borderline")
+
+
+@pytest.mark.parametrize(
+    ("text", "temporality", "severity"),
+    [
+        ("Nodule larger than 5 mm.", None, None),
+        ("The effusion is larger than before.", "increased", None),
+        ("Less extensive edema.", "decreased", None),
+        ("Compared to the prior study, the effusion is larger.", "increased", None),
+    ],
+)
+def test_change_and_degree(teacher: RuleTeacher, text: str, temporality: str | None, severity: str | None) -> None:
+    (finding,) = findings_of(teacher, text)
+    assert (finding.temporality, finding.severity) == (temporality, severity)
 
 
 def test_attributes(teacher: RuleTeacher) -> None:

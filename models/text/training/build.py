@@ -28,7 +28,7 @@ from models.text.training.recipe import Recipe
 from models.text.training.runs import Event, GivenReport, Prepared, Run, TrainingData, prepare
 from models.text.training.scoring import report_logits
 
-VERSION = "1"
+VERSION = "2"
 
 
 def use_threads(number: int) -> None:

@@ -65,7 +65,7 @@ def calibrate(
     """Return the calibration of every label from development reports.
 
     ``logits`` (reports, labels) include the network's ``bias`` (labels,). ``scored`` are the columns of each label set
-    that have gold labels; the threshold is one for each set: where its micro-F1 is best.
+    that have gold labels; the threshold is one for each set, best for its micro-F1.
     """
     values = logits.astype(np.float64)
     everything = sorted({i for columns in scored.values() for i in columns})
@@ -77,10 +77,7 @@ def calibrate(
         for i in range(len(layout.labels))
     ]
     chances = np.stack([sigmoid(scale * values[:, i] + offset) for i, (scale, offset) in enumerate(own)], axis=1)
-    thresholds = {
-        name: best_threshold(chances[:, columns], gold[:, columns]) if columns else 0.5
-        for name, columns in scored.items()
-    }
+    thresholds = {name: best_threshold(chances[:, columns]) for name, columns in scored.items()}
     return tuple(
         LabelCalibration(
             label_set=name.label_set,
@@ -94,12 +91,12 @@ def calibrate(
     )
 
 
-def best_threshold(chances: Floats, gold: Bools) -> float:
-    """Return the threshold with the best micro-F1, the middle one of those that are as good as 0.1 % from it."""
-    candidates = np.arange(0.2, 0.701, 0.01)
-    scores = []
-    for threshold in candidates:
-        said = chances >= threshold
-        scores.append(2 * (said & gold).sum() / max(said.sum() + gold.sum(), 1))
-    good = candidates[np.array(scores) >= max(scores) - 0.001]
-    return round(float(np.median(good)), 2)
+def best_threshold(chances: Floats) -> float:
+    """Return the threshold that is best for micro-F1 where ``chances`` are calibrated: half of the best F1 that they
+    promise (Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1 measure", theorem 1).
+
+    The threshold that happens to be best on a few hundred reports hangs on a handful of them; this one uses all.
+    """
+    falling = np.sort(chances, axis=None)[::-1]
+    expected = 2 * np.cumsum(falling) / (np.arange(1, len(falling) + 1) + falling.sum())
+    return round(float(expected.max()) / 2, 2) if len(falling) else 0.5
