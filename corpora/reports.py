@@ -37,7 +37,8 @@ class Report:
     ``text`` is the report as it was given; every offset that radlabel returns points into it. ``sections`` is filled by
     sources that store a report in parts (Open-i, a table with one column a section) and empty where headings have to be
     found in the text. ``accession_number`` belongs to the study and is not unique; ``accession_number_issuer`` says who
-    gave it (DICOM PS3.3 C.4.4, Issuer of Accession Number Sequence). Absent fields are ``None``.
+    gave it (DICOM PS3.3 C.4.4, Issuer of Accession Number Sequence). ``study_instance_uid`` is the study's own name
+    (DICOM PS3.3 C.7.2.1), where the source says it. Absent fields are ``None``.
     """
 
     report_id: str
@@ -49,6 +50,7 @@ class Report:
     modality: str | None = None
     body_part: str | None = None
     sections: tuple[Section, ...] = ()
+    study_instance_uid: str | None = None
 
     def __repr__(self) -> str:
         # A debug print must not leak what the type will not show: no text, no identifier.
@@ -66,6 +68,7 @@ class Report:
         study_date: dt.date | None = None,
         modality: str | None = None,
         body_part: str | None = None,
+        study_instance_uid: str | None = None,
     ) -> Report:
         """Return a report whose text is its parts, each under a heading line, with their offsets in ``sections``.
 
@@ -98,4 +101,5 @@ class Report:
             modality=modality,
             body_part=body_part,
             sections=tuple(sections),
+            study_instance_uid=study_instance_uid,
         )

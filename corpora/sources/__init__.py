@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from corpora.errors import RowInvalid, SourceUnreadable
 from corpora.reports import Report
-from corpora.sources import csv, json_lines, openi, padchest, parquet, text_folder
+from corpora.sources import csv, dicom_sr, fhir, hl7, json_lines, openi, padchest, parquet, text_folder
 from corpora.sources.columns import check_mapping
 from corpora.sources.encoding import open_binary, readable
 from corpora.sources.records import ReadOptions, Record
@@ -36,7 +36,7 @@ class Source(Protocol):
 
 
 SOURCES: Mapping[str, Source] = {
-    source.NAME: source for source in (csv, json_lines, parquet, text_folder, openi, padchest)
+    source.NAME: source for source in (csv, json_lines, parquet, text_folder, openi, padchest, hl7, fhir, dicom_sr)
 }
 TABLES = (csv.NAME, json_lines.NAME, parquet.NAME)  # sources that are one file; a folder of them is read file by file
 SNIFFED_BYTES = 65_536
@@ -129,7 +129,7 @@ def recognise_format(path: Path) -> str:
             raise SourceUnreadable(f"{path}: is neither a file nor a folder")
         if padchest.recognises(path):
             return padchest.NAME
-        return _format_of_suffix(path) or _format_of_content(path)
+        return _format_of_name(path) or _format_of_content(path)
 
 
 def _plan(path: Path, format: str | None) -> Iterator[tuple[str, Path]]:
@@ -145,18 +145,25 @@ def _plan(path: Path, format: str | None) -> Iterator[tuple[str, Path]]:
         yield name, file
 
 
-def _format_of_suffix(path: Path) -> str | None:
+def _format_of_name(path: Path) -> str | None:
     name = path.name.lower()
-    return next((key for key, source in SOURCES.items() if name.endswith(source.SUFFIXES)), None)
+    found = next((key for key, source in SOURCES.items() if name.endswith(source.SUFFIXES)), None)
+    # JSON is the suffix of two formats; the first object tells which.
+    return fhir.NAME if found == json_lines.NAME and fhir.recognises(path) else found
 
 
 def _format_of_content(path: Path) -> str:
     with open_binary(path) as stream:
-        head = stream.read(SNIFFED_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = stream.read(SNIFFED_BYTES)
+    if dicom_sr.recognises(start):
+        return dicom_sr.NAME
+    if hl7.recognises(start):
+        return hl7.NAME
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"PAR1"):
         return parquet.NAME
     if head.startswith(b"{"):
-        return json_lines.NAME
+        return fhir.NAME if fhir.is_resource(head) else json_lines.NAME
     if head.startswith(b"<"):
         return openi.NAME
     raise SourceUnreadable(
@@ -172,7 +179,7 @@ def _recognise_folder(path: Path) -> str:
         return padchest.NAME
     found: dict[str, None] = {}
     for file in islice(text_folder.iter_files(path), LOOKED_AT_FILES):
-        key = _format_of_suffix(file)
+        key = _format_of_name(file)
         if key:
             found[key] = None
     if len(found) == 1:

@@ -30,6 +30,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "study_date": ("study_date", "study_datetime", "exam_date", "examination_date"),
         "modality": ("modality",),
         "body_part": ("body_part", "body_part_examined"),
+        "study_instance_uid": ("study_instance_uid", "study_uid"),
         "indication": ("indication", "clinical_indication", "clinical_information", "clinical_history", "history"),
         "technique": ("technique",),
         "comparison": ("comparison", "comparisons"),

@@ -14,7 +14,10 @@ from corpora.reports import Report, Section, SectionKind
 
 Record = Report | RowInvalid
 
-PLAIN_FIELDS = ("accession_number", "accession_number_issuer", "patient_id", "modality", "body_part")
+PLAIN_FIELDS = (
+    *("accession_number", "accession_number_issuer", "patient_id", "modality", "body_part"),
+    "study_instance_uid",
+)
 SECTION_FIELDS: Mapping[str, SectionKind] = MappingProxyType({kind.value: kind for kind in SectionKind})
 # The order in which parts become a text: as a report is dictated, so that the impression closes it.
 SECTION_ORDER = (
@@ -75,7 +78,7 @@ class RowReader:
             if self.has_id:
                 raise self.invalid(row, "is empty, so the row cannot be told from others", "report_id")
             report_id = f"{self.stem}:{row}"
-        accession_number, issuer, patient_id, modality, body_part = (
+        accession_number, issuer, patient_id, modality, body_part, study_instance_uid = (
             self._string(row, name, cells.get(name)) or None for name in PLAIN_FIELDS
         )
         study_date = self._date(row, cells.get("study_date"))
@@ -90,6 +93,7 @@ class RowReader:
             modality=modality,
             body_part=body_part,
             sections=given,
+            study_instance_uid=study_instance_uid,
         )
 
     def _body(self, row: int, cells: Mapping[str, object], sections: object) -> tuple[str, tuple[Section, ...]]:
