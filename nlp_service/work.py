@@ -16,6 +16,7 @@ from corpora.findings import LabeledReport, Status
 from nlp_service.chunks import Chunk, Reject
 from nlp_service.engines import DEFAULT_ENGINE
 from nlp_service.errors import WorkerDied, describe
+from nlp_service.heap import freeze_heap
 from nlp_service.rows import RowForm, review_lines
 from nlp_service.writers import writer_for
 
@@ -210,6 +211,7 @@ def _serve(connection: Connection, plan: WorkPlan) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run ends its workers itself
     try:
         labeler = ChunkLabeler(plan)
+        freeze_heap()
         while True:
             try:
                 chunk = connection.recv()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +40,7 @@ class JsonLinesWriter:
 
     def encode(self, rows: Sequence[LabeledReport]) -> bytes:
         """Return the rows as lines."""
-        lines = (json.dumps(self.form.json_row(row), ensure_ascii=False, separators=(",", ":")) for row in rows)
-        return "".join(f"{line}\n" for line in lines).encode()
+        return "".join(f"{self.form.json_text(row)}\n" for row in rows).encode()
 
     def join(self, pieces: Iterable[bytes], stream: IO[bytes]) -> None:
         """Write the pieces one after the other."""

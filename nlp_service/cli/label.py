@@ -60,7 +60,8 @@ def label(
     format: Annotated[
         str | None,
         typer.Option(
-            help="Format of the inputs: csv, jsonl, parquet, text, openi, padchest (default: by suffix or content).",
+            help="Format of the inputs: csv, jsonl, parquet, text, openi, padchest, hl7, fhir, dicom-sr (default: by "
+            "suffix or content).",
             show_default=False,
         ),
     ] = None,

@@ -62,11 +62,16 @@ class _PeakMemory(threading.Thread):
 
     def run(self) -> None:
         while not self._done.wait(SAMPLE_S):
-            self.bytes = max(self.bytes, sum(_memory(pid) for pid in _tree(self._pid)))
+            self.bytes = max(self.bytes, memory_of_tree(self._pid))
 
     def stop(self) -> None:
         self._done.set()
         self.join()
+
+
+def memory_of_tree(pid: int) -> int:
+    """Return the bytes that a process and its descendants take now, shared pages counted in part."""
+    return sum(_memory(process) for process in _tree(pid))
 
 
 def _tree(pid: int) -> list[int]:

@@ -1,0 +1,211 @@
+"""The outermost layer: who may speak to the service at all, how much they may send, and what is noted of it.
+
+It is plain ASGI: it sees bodies as they arrive, so a limit holds before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from nlp_service.api.problems import Problem
+from nlp_service.errors import describe
+from nlp_service.metrics import Metrics
+from nlp_service.settings import ServiceSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: not logged
+# The page loads its own files alone, and nothing may frame it or send its forms elsewhere.
+_HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+
+
+class Guard:
+    """Checks hosts, origins and sizes, adds the headers that browsers need, and writes log and metrics."""
+
+    def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = secrets.token_hex(8)
+        answer = {"status": 500, "begun": False}
+        is_cacheable = scope["path"].startswith("/static/")
+
+        async def send_checked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer["status"], answer["begun"] = message["status"], True
+                headers = [*message.get("headers", ()), *_HEADERS, (b"x-request-id", request_id.encode())]
+                if not is_cacheable:
+                    headers.append((b"cache-control", b"no-store"))
+                if self._settings.tls_certificate is not None:
+                    headers.append((b"strict-transport-security", b"max-age=31536000"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            try:
+                self._check_sender(scope)
+                receive = await self._limited(scope, receive)
+                await self._app(scope, receive, send_checked)
+            except Problem as problem:
+                if answer["begun"]:
+                    raise
+                await problem.response()(scope, receive, send_checked)
+        except Exception as error:
+            # The message could quote the request: its kind and place are told, and nothing else.
+            log.error("request failed", extra={"request_id": request_id, "fault": describe(error)})
+            if not answer["begun"]:
+                fault = Problem(
+                    500, "internal-error", "The service failed", f"Its log has the request id {request_id}."
+                )
+                await fault.response()(scope, receive, send_checked)
+        finally:
+            self._note(scope, request_id, int(answer["status"]), time.perf_counter() - started)
+
+    def _check_sender(self, scope: Scope) -> None:
+        headers = {name: value for name, value in scope["headers"] if name in (b"host", b"origin")}
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        hosts = self._settings.hosts
+        if hosts is not None and name not in hosts:
+            raise Problem(421, "host-not-served", "This host name is not served here", "See the setting allowed_hosts.")
+        origin = headers.get(b"origin")
+        # A page of another origin gets nothing: neither an answer (no CORS), nor a side effect.
+        is_foreign = origin is not None and origin.decode("latin-1").lower().partition("://")[2] != host
+        if is_foreign and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            raise Problem(403, "other-origin", "Requests of pages from elsewhere are refused")
+
+    async def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """Return the body to the application only as far as the limits allow."""
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
+            raise Problem(415, "compressed-body", "Send the body uncompressed")
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        is_upload = kind == b"multipart/form-data"
+        limit = self._settings.max_upload_bytes if is_upload else self._settings.max_body_bytes
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        if is_upload:
+            return _counted(receive, limit)
+        if scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE") and not declared.isdigit():
+            return receive
+        body = await self._body(receive, limit)
+        if kind == b"application/json" or kind.endswith(b"+json"):
+            _check_depth(body, self._settings.max_json_depth)
+        return _replayed(body, receive)
+
+    async def _body(self, receive: Receive, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Problem(400, "cut-off", "The body was not sent to its end")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limit:
+                        raise _too_large(limit)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise Problem(408, "too-slow", "The body took too long to arrive") from None
+
+    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        # The route, not the path: a path could hold anything.
+        path = str(getattr(route, "path", "")) or ("/static" if scope["path"].startswith("/static/") else "none")
+        self._metrics.requests.labels(path, str(status)).inc()
+        self._metrics.seconds.labels(path).observe(seconds)
+        if path in _QUIET:
+            return
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        log.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "method": method,
+                "route": path,
+                "status": status,
+                "duration_ms": round(1000 * seconds, 1),
+                "key_id": scope.get("state", {}).get("key_id"),
+            },
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", "The body is too large", f"The limit is {limit:,} bytes.")
+
+
+def _check_depth(body: bytes, limit: int) -> None:
+    """Refuse JSON that nests deeper than the limit, before a parser recurses into it."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return
+    depth = 0
+    for match in _BRACKET.finditer(_STRING.sub(b"", body)):
+        depth += 1 if match.group() in b"[{" else -1
+        if depth > limit:
+            raise Problem(413, "too-deep", "The JSON nests too deep", f"The limit is {limit} levels.")
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    is_sent = False
+
+    async def replayed() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            return await receive()  # waits for the client to go
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,32 @@
+"""The thread that writes to the store lives on, whoever stopped waiting for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from nlp_service.store.database import open_database
+from nlp_service.store.group_writer import GroupWriter
+
+
+def test_a_caller_that_stops_waiting_costs_no_other_write(tmp_path: Path) -> None:
+    # A request that ran out of time cancels its future; the result had nowhere to go, and ended the thread.
+    writer = GroupWriter(open_database(f"sqlite:///{tmp_path / 'store.db'}"))
+    has_begun = threading.Event()
+
+    def slow(connection: sa.Connection) -> int:
+        has_begun.set()
+        time.sleep(0.3)
+        return 1
+
+    busy = writer.submit(slow)
+    assert has_begun.wait(5)
+    waiting = writer.submit(slow)  # for the next group
+    assert not busy.cancel()
+    assert waiting.cancel()
+    assert busy.result(5) == 1
+    assert writer.submit(lambda connection: 2).result(5) == 2
+    writer.close()
