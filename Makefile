@@ -37,11 +37,13 @@ serve: $(DEMO)/.installed ## install the lean core apart, and serve the API and 
 	@$(DEMO)/bin/radlabel serve
 
 # The tests talk to real peers. Where they are missing and cannot be installed, the tests that need them are skipped.
-peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK (Debian packages), the schema of FHIR
+peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK, Orthanc (Debian packages), the schema of FHIR
 	@mkdir -p build; missing=""; \
 	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=" postgresql"; \
 	command -v chromium >/dev/null || missing+=" chromium"; \
 	command -v dsrdump >/dev/null || missing+=" dcmtk"; \
+	command -v Orthanc >/dev/null || missing+=" orthanc"; \
+	compgen -G "/usr/share/orthanc/plugins/libOrthancDicomWeb*" >/dev/null || missing+=" orthanc-dicomweb"; \
 	[ -z "$$missing" ] || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing$$missing"; \
 		export DEBIAN_FRONTEND=noninteractive; \
