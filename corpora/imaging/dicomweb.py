@@ -15,12 +15,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from pydicom import config
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from corpora.errors import SourceUnreadable
 from corpora.imaging.dicom_folder import ScanProgress
-from corpora.imaging.header import TAGS, NotAnImage, Unreadable, dataset_to_row
+from corpora.imaging.header import ELEMENTS, NotAnImage, Unreadable, dataset_to_row
 from corpora.imaging.index_table import (
     ImageSource,
     IndexInfo,
@@ -33,7 +32,7 @@ from corpora.imaging.server import Access, DicomWebServer, Retries, value, wado_
 
 STUDIES_PER_PAGE = 100
 _SYNTAX = "00083002"
-_WANTED = frozenset(f"{tag_for_keyword(name):08X}" for name in TAGS)
+_WANTED = frozenset(f"{tag:08X}" for tag, _ in ELEMENTS.values())
 
 
 def index_dicomweb(
