@@ -31,6 +31,8 @@ def read_file_header(path: str | Path, file: str, size_bytes: int, modified_ns: 
     Raises `NotAnImage` and `Unreadable`.
     """
     if size_bytes == 0:
+        if _claims_otherwise(Path(file)):
+            raise NotAnImage
         raise Unreadable("the file is empty")
     try:
         with FileIO(path) as handle:
@@ -84,6 +86,12 @@ def _read_by_pydicom(raw: FileIO, path: Path, size_bytes: int) -> tuple[dict[str
     finally:
         handle.detach()
     return row, syntax
+
+
+def _claims_otherwise(path: Path) -> bool:
+    """Whether a name claims another content: a suffix of letters. Archives name files by UIDs, or without a suffix."""
+    suffix = path.suffix.lower()
+    return suffix[1:].isalpha() and suffix not in _DICOM_SUFFIXES
 
 
 def _has_preamble(handle: BinaryIO, path: Path) -> bool:

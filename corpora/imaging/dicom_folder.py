@@ -7,11 +7,13 @@ tree side by side: neither is ever held as a whole, and an index of a tree that 
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,13 +21,12 @@ import pyarrow as pa
 
 from corpora.errors import SourceUnreadable
 from corpora.imaging.index_table import (
-    SCHEMA,
+    EMPTY,
     IndexInfo,
     IndexWriter,
     UnreadableFile,
     read_info,
     rows_to_table,
-    unreadable_path,
 )
 from corpora.imaging.old_index import OldIndex
 from corpora.imaging.tree import TreeFile, walk
@@ -68,10 +69,10 @@ def index_folder(
     # Anything else than an index is not overwritten.
     is_same = output.exists() and read_info(output).root == str(root)
     old = OldIndex(output if is_same and refresh else None)
-    own = frozenset(str(path.resolve()) for path in (output, unreadable_path(output)))
     workers = max(1, processes or len(os.sched_getaffinity(0)))
     with ExitStack() as stack:
         writer = stack.enter_context(IndexWriter(output, str(root)))
+        own = frozenset(str(path.resolve()) for path in writer.files)
         scan = _Scan(root, writer, old, workers, stack, on_progress)
         chunk: list[TreeFile] = []
         for file in walk(root, own):
@@ -134,7 +135,7 @@ class _Scan:
         self._to_read += len(chunk.files)
         if self._pool is None and self.workers > 1 and self._to_read >= FILES_WORTH_A_PROCESS:
             # Not forked: the host may have threads, whose locks a fork would copy in whatever state they are.
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_start_process)
             self.stack.callback(self._pool.shutdown, cancel_futures=True)
             for held in self._waiting:
                 self._submit(held)
@@ -205,10 +206,26 @@ class _Scan:
             self.on_progress(ScanProgress(info.seen + intact, info.images + intact, self._unchanged, info.unreadable))
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Says that pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _start_process() -> None:
+    """Keep a process that reads headers from loading pandas, which is as long as reading two thousand of them.
+
+    pyarrow asks pandas, where it is installed, whether a list is one of its own.
+    """
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
 def _read_files(root: str, files: list[TreeFile]) -> _Read:
     """Read headers; runs in a process of its own."""
     if not files:
-        return _Read(SCHEMA.empty_table(), [], [], 0)
+        return _Read(EMPTY, [], [], 0)
     # Here, as a scan of a tree without changes does not need them.
     from corpora.imaging.dicom_file import read_file_header
     from corpora.imaging.header import NotAnImage, Unreadable

@@ -188,9 +188,10 @@ def _may_be_image(sop_class_uid: str, has_size: bool) -> bool:
     """
     if sop_class_uid in _PLAIN_IMAGES:
         return True
+    from pydicom.config import IGNORE
     from pydicom.uid import UID
 
-    name = UID(sop_class_uid).name
+    name = UID(sop_class_uid, validation_mode=IGNORE).name
     return has_size if name == sop_class_uid else "Image Storage" in name
 
 

@@ -87,6 +87,8 @@ SCHEMA = pa.schema(
 )
 
 _NAMES = frozenset(SCHEMA.names)
+#: No rows. Made from no batches, since `Schema.empty_table` asks pandas, which takes a while to load.
+EMPTY = pa.Table.from_batches([], schema=SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,11 @@ class IndexWriter:
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._temporary_list = self._temporary.with_suffix(".csv")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it writes, for a while or for good."""
+        return self.path, unreadable_path(self.path), self._temporary, self._temporary_list
+
     def __enter__(self) -> Self:
         self._list = self._temporary_list.open("w", newline="", encoding="utf-8")
         self._csv = csv.writer(self._list)
@@ -193,7 +200,7 @@ class IndexWriter:
         """Write a row group. Where groups end depends on the rows alone, so that the same rows give the same bytes."""
         if self._parquet is None:
             self._parquet = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd")
-        merged = pa.concat_tables([SCHEMA.empty_table(), *self._pending]).combine_chunks()
+        merged = pa.concat_tables([EMPTY, *self._pending]).combine_chunks()
         self._parquet.write_table(merged.slice(0, ROWS_PER_GROUP), row_group_size=ROWS_PER_GROUP)
         rest = merged.slice(ROWS_PER_GROUP)
         self._pending, self._pending_rows = [rest] if rest.num_rows else [], rest.num_rows
@@ -255,7 +262,7 @@ def read_index(path: Path, columns: list[str] | None = None) -> pa.Table:
     tables = list(iter_tables(path, columns))
     if tables:
         return pa.concat_tables(tables)
-    return SCHEMA.empty_table() if columns is None else SCHEMA.empty_table().select(columns)
+    return EMPTY if columns is None else EMPTY.select(columns)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpora.imaging.index_table import SCHEMA, IndexInfo, iter_tables, read_info
+from corpora.imaging.index_table import EMPTY, IndexInfo, iter_tables, read_info
 from corpora.imaging.tree import TreeFile, name_key
 
 _COMPARED = ["file", "size_bytes", "modified_ns"]
@@ -27,7 +27,7 @@ class OldIndex:
         self._sizes: list[int | None] = []
         self._times: list[int | None] = []
         self._first = self._at = 0  # number of the first of these, and which of them is next
-        self._table = SCHEMA.empty_table()
+        self._table = EMPTY
         self._table_first = 0
 
     def find(self, file: TreeFile) -> int | None:
