@@ -60,13 +60,15 @@ class Reading(_Part):
 
 
 class Labelling(_Part):
-    """Where labels come from: rows that were made before (``rows``), or the reader of reports.
+    """Where labels come from: rows that were made before (``rows``), a CSV in CheXpert's form (``chexpert``, which
+    names the images too), or the reader of reports.
 
     ``abstain`` is a band of probability: labels within it are masked under every policy.
     """
 
     label_set: str = "chexpert14"
     rows: Path | None = None
+    chexpert: Path | None = None
     vocabulary: tuple[Path, ...] = ()
     engine: Literal["encoder", "rules"] = "encoder"
     model: Path | None = None
@@ -78,6 +80,8 @@ class Labelling(_Part):
             raise ValueError("abstain needs two probabilities, the lower one first")
         if self.model is not None and self.engine == "rules":
             raise ValueError("the rules read without a model")
+        if self.rows is not None and self.chexpert is not None:
+            raise ValueError("labels come from rows or from a CheXpert CSV, not from both")
         return self
 
 

@@ -15,7 +15,15 @@ from corpora.weak_labels.errors import PolicyInvalid
 from corpora.weak_labels.policies import WeakLabelPolicy, load_policy, policy_from
 
 _PATHS = (
-    *(("reports",), ("boxes",), ("masks",), ("labels", "rows"), ("labels", "vocabulary"), ("labels", "model")),
+    *(
+        ("reports",),
+        ("boxes",),
+        ("masks",),
+        ("labels", "rows"),
+        ("labels", "chexpert"),
+        ("labels", "vocabulary"),
+        ("labels", "model"),
+    ),
     *(("regions", "table"), ("splits", "fixed"), ("splits", "previous")),
     *(("deidentify", "key_file"), ("deidentify", "map_file"), ("deidentify", "known_map")),
 )
