@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Engine(StrEnum):
+class ReaderKind(StrEnum):
     """What reads the sentences."""
 
     ENCODER = "encoder"  # the transformer encoder: the model that comes with the package, or one of the user's
     RULES = "rules"  # the rule teacher it learned from
 
 
-DEFAULT_ENGINE = Engine.ENCODER
+DEFAULT_READER = ReaderKind.ENCODER
