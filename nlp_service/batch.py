@@ -99,6 +99,7 @@ def label_files(
     abstain: tuple[float, float] | None = None,
     review_file: str | Path | None = None,
     cache_size: int | None = None,
+    cache_file: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
     """Label the reports of files and folders, and return what was done.
@@ -137,6 +138,8 @@ def label_files(
         By default the output's name with ``.review.jsonl``, written if ``abstain`` is given.
     cache_size
         Readings of sentences that each process keeps; 0 for none. The output does not depend on it.
+    cache_file
+        Readings of frequent sentences, made by `nlp_service.cache_build`; nor does it depend on this.
     reject_file
         By default the output's name with ``.rejects.jsonl``, written only if there are rejects; a file that is named
         is always written.
@@ -171,6 +174,7 @@ def label_files(
         Path(model) if model is not None else None,
         abstain,
         cache_size,
+        Path(cache_file) if cache_file is not None else None,
     )
     labeler = plan.labeler()
     plan = replace(plan, identity=labeler.identity)

@@ -48,8 +48,8 @@ class Labeler:
     the model folder ``model`` (by default the one that comes with the package), or the rules; with ``rules_check`` they
     read the sentences that the encoder is not sure of. ``abstain`` is a band of probability, such as ``(0.3, 0.7)``: a
     label whose probability lies in it gets no value. ``threads`` are those of the encoder, ``cache_size`` is how many
-    readings of sentences are kept (0 for none). An instance serves one thread and streams: its memory does not grow
-    with the number of reports.
+    readings of sentences are kept (0 for none), ``cache_file`` has readings of frequent ones (`radlabel cache build`).
+    An instance serves one thread and streams: its memory does not grow with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))
@@ -75,10 +75,13 @@ class Labeler:
         threads: int | None = None,
         cache_size: int | None = None,
         rules_check: bool = True,
+        cache_file: Path | None = None,
     ) -> None:
         reader = ReaderKind(reader)
         if model is not None and reader is ReaderKind.RULES:
             raise ValueError("the rules read without a model")
+        if cache_file is not None and reader is ReaderKind.RULES:
+            raise ValueError("the rules read without a cache file")
         if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
             raise ValueError("abstain must be two probabilities, the lower one first")
         loaded = load_vocabulary(tuple(vocabulary))
@@ -96,6 +99,7 @@ class Labeler:
                 threads=threads,
                 cache_size=ENCODER_CACHE if cache_size is None else cache_size,
                 rules_check=rules_check,
+                cache_file=cache_file,
             )
             self._readout = self._reader.readout
             manifest = self._reader.manifest

@@ -50,7 +50,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f"{path.name}.tmp")
     with writing(path):
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("w+b") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

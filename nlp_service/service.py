@@ -78,6 +78,7 @@ class Service:
                 model=settings.model,
                 threads=settings.threads,
                 cache_size=settings.cache_size,
+                cache_file=settings.cache_file,
             )
             self.vocabulary = labeler.vocabulary
             self.queue = LabelQueue(labeler, max_waiting=settings.max_waiting_reports, on_window=self.metrics.on_window)

@@ -57,6 +57,7 @@ class ServiceSettings(BaseSettings):
     model: Path | None = None
     threads: Annotated[int | None, Field(ge=1)] = None
     cache_size: Annotated[int, Field(ge=0)] = 8192
+    cache_file: Path | None = None
 
     # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MEGABYTE

@@ -49,6 +49,7 @@ class WorkPlan:
     model: Path | None = None
     abstain: tuple[float, float] | None = None
     cache_size: int | None = None
+    cache_file: Path | None = None
     identity: str = ""
 
     def start(self) -> ChunkLabeler:
@@ -67,6 +68,7 @@ class WorkPlan:
             abstain=self.abstain,
             threads=threads,
             cache_size=self.cache_size,
+            cache_file=self.cache_file,
         )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "images": ("nlp_service.cli.images:app", "Index images of a folder, a DICOMweb server or a manifest."),
     "link": ("nlp_service.cli.link:link", "Link reports to the images they are about."),
+    "cache": ("nlp_service.cli.cache:app", "Keep the readings of frequent sentences in a file, for the runs to come."),
     "serve": ("nlp_service.cli.serve:serve", "Serve the API and the web page, and work on jobs."),
     "jobs": ("nlp_service.cli.jobs:app", "Work on the jobs of the service, and list them."),
     "keys": ("nlp_service.cli.keys:app", "Make, list and revoke API keys."),

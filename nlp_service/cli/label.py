@@ -175,6 +175,14 @@ def label(
             show_default=False,
         ),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Readings of frequent sentences (radlabel cache build). The labels do not depend on it.",
+            show_default=False,
+        ),
+    ] = None,
     keep_errors: Annotated[
         bool, typer.Option("--keep-errors", help="Give rows that fail a row of status `error` in OUT, too.")
     ] = False,
@@ -215,6 +223,8 @@ def label(
         raise typer.BadParameter("stdout cannot be a folder", param_hint="--shard-records")
     if model is not None and reader is ReaderKind.RULES:
         raise typer.BadParameter("the rules read without a model", param_hint="--model")
+    if cache is not None and reader is ReaderKind.RULES:
+        raise typer.BadParameter("the rules read without a cache file", param_hint="--cache")
     if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
         raise typer.BadParameter("two probabilities are wanted, the lower one first", param_hint="--abstain")
     if review_file is not None and abstain is None:
@@ -248,6 +258,7 @@ def label(
                 abstain=abstain,
                 review_file=review_file,
                 cache_size=cache_size,
+                cache_file=cache,
                 on_progress=show,
             )
         except BaseException:

@@ -30,6 +30,7 @@ MAX_LOSSES = 3
 # How long the first worker may take to start; a cluster that must first add a machine needs minutes.
 START_TIMEOUT_S = 300.0
 _LOOK_S = 1.0
+MORE_MEMORY = "; give each more memory, or use fewer --workers"
 
 
 class Actor:
@@ -192,7 +193,8 @@ class RayPool(Generic[Item, Result]):
         del self._running[reference]
         member.items.discard(number)
         if kind == "failed":
-            raise WorkerDied(f"a worker on the cluster failed with {answer}")
+            advice = MORE_MEMORY if answer.startswith(MemoryError.__name__) else ""
+            raise WorkerDied(f"a worker on the cluster failed with {answer}{advice}")
         del self._items[number]
         self._losses.pop(number, None)
         return {number: answer}
@@ -213,10 +215,7 @@ class RayPool(Generic[Item, Result]):
         if not member.items and not member.is_ready:
             self._losses[-1] += 1
         if max(self._losses.values(), default=0) >= MAX_LOSSES:
-            raise WorkerDied(
-                f"workers on the cluster died again and again ({self._last_loss}): give each more memory, or use fewer "
-                "--workers"
-            )
+            raise WorkerDied(f"workers on the cluster died again and again ({self._last_loss}){MORE_MEMORY}")
         self._again = sorted({*self._again, *member.items})
         self._ray.kill(member.handle)
         self._add_member()

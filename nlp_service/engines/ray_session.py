@@ -22,6 +22,8 @@ from nlp_service.errors import EngineUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
 MIB = 2**20
+# A socket's path has 107 characters at most, of which Ray's own part takes 75.
+MAX_FOLDER_LENGTH = 24
 # Shared memory of a cluster of our own. Chunks are bounded, and few are on their way: this is never full.
 STORE_BYTES_PER_WORKER = 256 * MIB
 # Usage statistics would go to Ray's makers. The second has workers without a GPU see none, as Ray's next versions will.
@@ -84,8 +86,8 @@ def workers_with_room(ray: ModuleType, options: EngineOptions) -> int:
 
 @contextmanager
 def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
-    # Ray's folder holds sockets and logs: for this user alone, and gone at the end. A socket's path must be short.
-    folder = tempfile.mkdtemp(prefix="radlabel-")
+    # Ray's folder holds sockets and logs: for this user alone, and gone at the end.
+    folder = tempfile.mkdtemp(prefix="radlabel-", dir=_short_folder())
     try:
         _init(
             ray,
@@ -107,6 +109,13 @@ def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _forget_token()
+
+
+def _short_folder() -> str:
+    """Return where temporary files go, or a shorter path: the names of sockets are bounded by the system."""
+    usual = tempfile.gettempdir()
+    short = "/tmp"
+    return short if len(usual) > MAX_FOLDER_LENGTH and os.access(short, os.W_OK) else usual
 
 
 def _init(ray: ModuleType, address: str, options: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -63,9 +64,10 @@ def test_options_that_do_not_go_together_are_refused(
 
 
 def test_python_callers_get_the_same_refusals() -> None:
-    for options in ({"ray_address": "head:6379"}, {"gpus_per_worker": 0.5}, {"workers": 0}):
+    refused: list[dict[str, Any]] = [{"ray_address": "head:6379"}, {"gpus_per_worker": 0.5}, {"workers": 0}]
+    for options in refused:
         with pytest.raises(ValueError, match=r"ray|worker"):
-            EngineOptions(**options)  # type: ignore[arg-type]
+            EngineOptions(**options)
     with pytest.raises(ValueError, match="part of one GPU"):
         EngineOptions(EngineName.RAY, gpus_per_worker=1.5)
 

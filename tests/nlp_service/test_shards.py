@@ -219,7 +219,8 @@ def test_two_runs_do_not_write_one_folder(tmp_path: Path, reports: Path) -> None
 
     def second(progress: Progress) -> None:
         if progress.counts.read == 100:
-            for again in ({"resume": True}, {"overwrite": True}):
+            choices: list[dict[str, Any]] = [{"resume": True}, {"overwrite": True}]
+            for again in choices:
                 with pytest.raises(OutputExists, match="another run is writing here"):
                     label_files([reports], folder, shard_records=60, **again, **RULES)
                 tried.append(again)
