@@ -21,7 +21,7 @@ from nlp_service.chunks import Chunk, Reject, iter_chunks, plan_inputs
 from nlp_service.engines import EngineName, EngineOptions, open_pool
 from nlp_service.outputs import FileOutput, Output, OutputPaths, reject_line
 from nlp_service.part_folder import writing, written_whole
-from nlp_service.readers import DEFAULT_READER
+from nlp_service.readers import DEFAULT_READER, Device
 from nlp_service.rows import RowForm
 from nlp_service.run_manifest import make_manifest
 from nlp_service.shards import ShardedOutput
@@ -100,6 +100,7 @@ def label_files(
     review_file: str | Path | None = None,
     cache_size: int | None = None,
     cache_file: str | Path | None = None,
+    device: str = Device.AUTO,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
     """Label the reports of files and folders, and return what was done.
@@ -138,6 +139,9 @@ def label_files(
         By default the output's name with ``.review.jsonl``, written if ``abstain`` is given.
     cache_size
         Readings of sentences that each process keeps; 0 for none. The output does not depend on it.
+    device
+        What the encoder runs on: ``auto`` (a GPU where one can be used), ``cpu`` or ``cuda``. A probability may differ
+        in its last digit between the two, so a run is resumed on the one it was begun on.
     cache_file
         Readings of frequent sentences, made by `nlp_service.cache_build`; nor does it depend on this.
     reject_file
@@ -175,8 +179,12 @@ def label_files(
         abstain,
         cache_size,
         Path(cache_file) if cache_file is not None else None,
+        _device(device, options),
     )
-    labeler = plan.labeler()
+    # Where the workers are elsewhere, their GPUs are: this process reads nothing.
+    labeler = (plan if options.name is EngineName.LOCAL else replace(plan, device=Device.CPU)).labeler()
+    if options.name is EngineName.LOCAL:
+        plan = replace(plan, device=labeler.device)
     plan = replace(plan, identity=labeler.identity)
     run = _Run(plan, labeler, options, on_progress)
     records = iter_chunks(planned, columns=columns, encoding=encoding, limit=limit)
@@ -187,6 +195,14 @@ def label_files(
     return run.to_stream(
         records, output, Path(reject_file) if reject_file else None, Path(review_file) if review_file else None
     )
+
+
+def _device(device: str, engine: EngineOptions) -> Device:
+    """Return what workers read on; on a cluster, a GPU is used by those that were given a share of one."""
+    wanted = Device(device)
+    if engine.name is EngineName.RAY and wanted is Device.AUTO:
+        return Device.CUDA if engine.gpus_per_worker else Device.CPU
+    return wanted
 
 
 def usable_cores() -> int:
@@ -298,7 +314,7 @@ class _Run:
                 try:
                     yield from pool.map(source)
                 finally:
-                    self._remarks = pool.remarks
+                    self._remarks = tuple(dict.fromkeys((*self._labeler.remarks, *pool.remarks)))
             return
         here = ChunkLabeler(self._plan, self._labeler)
         self._remarks = here.remarks

@@ -24,7 +24,7 @@ from models.text.sentence_reader import Sentence, SentenceReading
 from models.text.study import StudyReader
 from models.text.teacher import NAME, VERSION, RuleTeacher
 from nlp_service._version import __version__
-from nlp_service.readers import DEFAULT_READER, ReaderKind
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 DEFAULT_LABEL_SETS = ("chexpert14",)
 # Reports whose sentences are read together: enough for full batches, few enough for a short wait.
@@ -49,6 +49,7 @@ class Labeler:
     read the sentences that the encoder is not sure of. ``abstain`` is a band of probability, such as ``(0.3, 0.7)``: a
     label whose probability lies in it gets no value. ``threads`` are those of the encoder, ``cache_size`` is how many
     readings of sentences are kept (0 for none), ``cache_file`` has readings of frequent ones (`radlabel cache build`).
+    ``device`` is what the encoder runs on: ``auto`` for a GPU where one can be used, ``cpu`` or ``cuda``.
     An instance serves one thread and streams: its memory does not grow with the number of reports.
 
     >>> from corpora import Report
@@ -76,6 +77,7 @@ class Labeler:
         cache_size: int | None = None,
         rules_check: bool = True,
         cache_file: Path | None = None,
+        device: Device | str = Device.AUTO,
     ) -> None:
         reader = ReaderKind(reader)
         if model is not None and reader is ReaderKind.RULES:
@@ -89,6 +91,8 @@ class Labeler:
         self.label_sets: tuple[LabelSet, ...] = tuple(loaded.label_set(name) for name in dict.fromkeys(label_sets))
         self._reader: RuleTeacher | EncoderReader
         self._readout: StudyReadout | None = None
+        self.device = Device.CPU  # what the encoder runs on
+        self.remarks: tuple[str, ...] = ()  # what a user should know, such as a GPU that was asked for and is not there
         if reader is ReaderKind.RULES:
             self._reader = RuleTeacher(loaded, cache_size=RULES_CACHE if cache_size is None else cache_size)
             self.model = ModelInfo(NAME, VERSION, self._reader.digest)
@@ -100,8 +104,11 @@ class Labeler:
                 cache_size=ENCODER_CACHE if cache_size is None else cache_size,
                 rules_check=rules_check,
                 cache_file=cache_file,
+                device=Device(device).value,
             )
             self._readout = self._reader.readout
+            self.device = Device(self._reader.network.device)
+            self.remarks = tuple(filter(None, [self._reader.network.remark]))
             manifest = self._reader.manifest
             self.model = ModelInfo(manifest.name, manifest.version, self._reader.digest)
         self._study_reader = StudyReader(loaded, self.label_sets, self._readout)
@@ -122,11 +129,6 @@ class Labeler:
     def identity(self) -> str:
         """Return a digest of all that the labels depend on: the same in every process that gives the same labels."""
         return blake2b(f"{__version__}\n{self.model.digest}".encode(), digest_size=32).hexdigest()
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Return what a user should know of this labeler, such as a GPU that was asked for and is not there."""
-        return ()
 
     @property
     def cache_counts(self) -> tuple[int, int]:

@@ -124,7 +124,7 @@ class FileOutput:
     def recall(self, index: int) -> Counts | None:
         """As `Output` says; a chunk whose file is damaged is to do."""
         result = self._part.load(index) if index in self._finished else None
-        return result and result.counts
+        return None if result is None else result.counts
 
     def save(self, result: ChunkResult) -> None:
         """As `Output` says."""

@@ -1,4 +1,4 @@
-"""What can read sentences; apart from the readers, so that a command's help does not load them."""
+"""What can read sentences, and on what; apart from the readers, so that a command's help does not load them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ class ReaderKind(StrEnum):
 
     ENCODER = "encoder"  # the transformer encoder: the model that comes with the package, or one of the user's
     RULES = "rules"  # the rule teacher it learned from
+
+
+class Device(StrEnum):
+    """What the encoder runs on."""
+
+    AUTO = "auto"  # a GPU where one can be used
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 DEFAULT_READER = ReaderKind.ENCODER

@@ -38,6 +38,7 @@ def make_manifest(
             "label_sets": list(plan.label_sets),
             "suffix": plan.suffix,
             "keep_errors": plan.keep_errors,
+            "device": str(plan.device),
             "abstain": None if plan.abstain is None else list(plan.abstain),
         },
         "model": {"name": model.name, "version": model.version, "digest": model.digest},

@@ -79,6 +79,7 @@ class Service:
                 threads=settings.threads,
                 cache_size=settings.cache_size,
                 cache_file=settings.cache_file,
+                device=settings.device,
             )
             self.vocabulary = labeler.vocabulary
             self.queue = LabelQueue(labeler, max_waiting=settings.max_waiting_reports, on_window=self.metrics.on_window)

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from corpora.errors import RadlabelError
-from nlp_service.readers import DEFAULT_READER, ReaderKind
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 MEGABYTE = 2**20
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -58,6 +58,7 @@ class ServiceSettings(BaseSettings):
     threads: Annotated[int | None, Field(ge=1)] = None
     cache_size: Annotated[int, Field(ge=0)] = 8192
     cache_file: Path | None = None
+    device: Device = Device.AUTO
 
     # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MEGABYTE

@@ -50,6 +50,7 @@ class WorkPlan:
     abstain: tuple[float, float] | None = None
     cache_size: int | None = None
     cache_file: Path | None = None
+    device: str = "auto"
     identity: str = ""
 
     def start(self) -> ChunkLabeler:
@@ -69,6 +70,7 @@ class WorkPlan:
             threads=threads,
             cache_size=self.cache_size,
             cache_file=self.cache_file,
+            device=self.device,
         )
 
 

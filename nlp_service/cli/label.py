@@ -13,7 +13,7 @@ import typer
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, discard_stdout, exit_on_error, stop_on_sigterm
 from nlp_service.cli.progress import progress_as_json, shown_progress
 from nlp_service.engines import EngineName
-from nlp_service.readers import DEFAULT_READER, ReaderKind
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 if TYPE_CHECKING:
     from nlp_service.batch import RunSummary
@@ -175,6 +175,13 @@ def label(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="What the encoder runs on: a GPU where one can be used, the CPU, or a GPU (without one it is the CPU, "
+            "with a warning)."
+        ),
+    ] = Device.AUTO,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -259,6 +266,7 @@ def label(
                 review_file=review_file,
                 cache_size=cache_size,
                 cache_file=cache,
+                device=device,
                 on_progress=show,
             )
         except BaseException:

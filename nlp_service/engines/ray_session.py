@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from models.text.encoder.session import usable_processors
+from nlp_service.engines import ray_guard
 from nlp_service.engines.options import EngineOptions
 from nlp_service.errors import EngineUnavailable
 
@@ -59,7 +61,7 @@ def connected(options: EngineOptions) -> Iterator[ModuleType]:
             yield ray
         return
     _check_address(options.ray_address)
-    _init(ray, options.ray_address, {})
+    _init(ray, options.ray_address, {}, {})
     try:
         yield ray
     finally:
@@ -88,27 +90,27 @@ def workers_with_room(ray: ModuleType, options: EngineOptions) -> int:
 def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
     # Ray's folder holds sockets and logs: for this user alone, and gone at the end.
     folder = tempfile.mkdtemp(prefix="radlabel-", dir=_short_folder())
-    try:
-        _init(
-            ray,
-            "local",
-            {
-                "num_cpus": workers,
-                "include_dashboard": False,
-                "object_store_memory": max(workers, 2) * STORE_BYTES_PER_WORKER,
-                "_temp_dir": folder,
-                "_node_ip_address": "127.0.0.1",
-                # What does not fit into memory would be written to a disk, and it holds reports.
-                "_system_config": {"automatic_object_spilling_enabled": False},
-            },
-        )
+    command = [sys.executable, "-I", ray_guard.__file__, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # its end closes the pipe, and waits
         try:
+            _init(
+                ray,
+                "local",
+                {
+                    "num_cpus": workers,
+                    "include_dashboard": False,
+                    "object_store_memory": max(workers, 2) * STORE_BYTES_PER_WORKER,
+                    "_temp_dir": folder,
+                    "_node_ip_address": "127.0.0.1",
+                    # What does not fit into memory would be written to a disk, and it holds reports.
+                    "_system_config": {"automatic_object_spilling_enabled": False},
+                },
+                {ray_guard.VARIABLE: folder, **_token()},
+            )
             yield
         finally:
             ray.shutdown()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _forget_token()
+            _forget_token()
 
 
 def _short_folder() -> str:
@@ -118,13 +120,12 @@ def _short_folder() -> str:
     return short if len(usual) > MAX_FOLDER_LENGTH and os.access(short, os.W_OK) else usual
 
 
-def _init(ray: ModuleType, address: str, options: Mapping[str, Any]) -> None:
+def _init(ray: ModuleType, address: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     from ray.job_config import JobConfig
 
     job = JobConfig()
     job._py_driver_sys_path = _NoPaths()
-    token = _token() if address == "local" else {}
-    with _environment({**ENVIRONMENT, **token}), _signals_kept(), warnings.catch_warnings():
+    with _environment({**ENVIRONMENT, **environment}), _signals_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own making, and of no use to who labels reports
         try:
             ray.init(

@@ -93,11 +93,11 @@ def measure_speed(folder: Path, repeats: int, jobs: list[int], reader: str) -> d
     return speed
 
 
-def measure_cache(reader: str) -> dict[str, object]:
+def measure_cache(kind: str) -> dict[str, object]:
     """Return how many sentences of Open-i were answered by the cache, and what that saves."""
     reports = list(corpus_reports("openi"))
     reader: RuleTeacher | EncoderReader
-    reader = RuleTeacher(load_vocabulary()) if reader == "rules" else EncoderReader(shipped_model(), load_vocabulary())
+    reader = RuleTeacher(load_vocabulary()) if kind == "rules" else EncoderReader(shipped_model(), load_vocabulary())
     first = _time(reader, reports)
     cache = reader.sentences
     hits, misses = cache.hits, cache.misses
