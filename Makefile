@@ -27,7 +27,7 @@ KUBERNETES_SCHEMA := build/kubernetes/definitions.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-scale bench-rivals train-text docs screenshots constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-scale bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -107,6 +107,9 @@ bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
 
 bench-scale: corpus ## a million reports, Ray against local, growth of distinct sentences: hours (see its --help)
 	@$(BIN)/python -m tests.benchmarks.bench_scale --json build/bench-scale.json
+
+bench-index: setup ## an index of 20,000 DICOM files against a plain loop of pydicom, and a second scan
+	@$(BIN)/python -m tests.benchmarks.bench_index --json build/bench-index.json
 
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json
