@@ -12,7 +12,11 @@ import pytest
 from corpora.dataset import DatasetFolder, open_dataset, recipe_from
 from corpora.dataset.export import FORMATS, export_dataset
 from nlp_service.datasets import BuildOptions, BuildSummary, build, sources_of
+from tests.corpora.imaging.conftest import make_dicom, pacs, radiographs
 from tests.nlp_service.datasets.making import Study, studies, write_images, write_reports
+
+# Their fixtures: real radiographs as DICOM files, and a PACS that holds them.
+__all__ = ["make_dicom", "pacs", "radiographs"]
 
 KEY = "an invented key of thirty-two bytes"
 

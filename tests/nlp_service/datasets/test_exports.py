@@ -61,8 +61,7 @@ def test_no_sentence_of_a_report_is_in_any_file(hospital: Hospital, built: Build
 
 
 def test_hugging_face_reads_the_folder_both_ways(dataset: DatasetFolder, exports: Path, tmp_path: Path) -> None:
-    import datasets
-
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
     loaded = datasets.load_from_disk(str(exports / "hf"))
     fetched = datasets.load_dataset(str(exports / "hf"), cache_dir=str(tmp_path))
     parquet = datasets.load_dataset(str(exports / "parquet"), cache_dir=str(tmp_path))
@@ -130,13 +129,12 @@ def test_chexpert_comes_back_as_it_went(dataset: DatasetFolder, exports: Path, t
 def test_coco_is_what_pycocotools_reads(
     dataset: DatasetFolder, exports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pycocotools.coco import COCO
-
+    coco_module = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
     boxes = 0
     for split, number in dataset.info.splits.items():
         if not number:
             continue
-        coco = COCO(str(exports / "coco" / "annotations" / f"{split}.json"))
+        coco = coco_module.COCO(str(exports / "coco" / "annotations" / f"{split}.json"))
         assert len(coco.imgs) == number
         by_name = {row["file"]: row for row in dataset.iter_rows(split=split)}
         for image in coco.imgs.values():
