@@ -107,10 +107,10 @@ def test_not_mentioned_is_absent_unless_the_recipe_says_otherwise() -> None:
 def test_what_is_written_down_does_not_tell_where_things_lie() -> None:
     recipe = recipe_from(
         {
-            "reports": "/home/jane/ris/export.csv",
+            "reports": "/srv/jane/ris/export.csv",
             "images": "/mnt/pacs/dicom",
-            "splits": {"previous": "/home/jane/old"},
-            "labels": {"vocabulary": ["/home/jane/words.yaml"]},
+            "splits": {"previous": "/srv/jane/old"},
+            "labels": {"vocabulary": ["/srv/jane/words.yaml"]},
         },
         "r",
     )
