@@ -70,7 +70,7 @@ class Labelling(_Part):
     rows: Path | None = None
     chexpert: Path | None = None
     vocabulary: tuple[Path, ...] = ()
-    engine: Literal["encoder", "rules"] = "encoder"
+    reader: Literal["encoder", "rules"] = "encoder"
     model: Path | None = None
     abstain: tuple[float, float] | None = None
 
@@ -78,7 +78,7 @@ class Labelling(_Part):
     def _consistent(self) -> Labelling:
         if self.abstain is not None and not 0 <= self.abstain[0] < self.abstain[1] <= 1:
             raise ValueError("abstain needs two probabilities, the lower one first")
-        if self.model is not None and self.engine == "rules":
+        if self.model is not None and self.reader == "rules":
             raise ValueError("the rules read without a model")
         if self.rows is not None and self.chexpert is not None:
             raise ValueError("labels come from rows or from a CheXpert CSV, not from both")

@@ -26,7 +26,7 @@ from corpora.weak_labels.policies import Treatment
         ("policy: {labels: {Edema: {uncertain: maybe}}}", "policy"),
         ("policy: {label: {}}", "policy"),
         ("labels: {abstain: [0.7, 0.3]}", "labels: abstain needs two probabilities"),
-        ("labels: {engine: rules, model: folder}", "labels: the rules read without a model"),
+        ("labels: {reader: rules, model: folder}", "labels: the rules read without a model"),
         ("labels: {rows: a, chexpert: b}", "labels: labels come from rows or from a CheXpert CSV"),
         ("reading: {format: docx}", "reading > format: is none of"),
         ("link: {patient_date_window_days: 400}", "link > patient_date_window_days"),
@@ -80,9 +80,9 @@ def test_paths_are_those_of_the_recipes_folder(tmp_path: Path) -> None:
 
 def test_what_an_option_says_takes_the_place_of_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text("image: {size: 64}\nlabels: {label_set: nih14, engine: rules}\n", encoding="utf-8")
+    path.write_text("image: {size: 64}\nlabels: {label_set: nih14, reader: rules}\n", encoding="utf-8")
     recipe = load_recipe(path, {"labels": {"label_set": "openi"}, "name": "mine"})
-    assert (recipe.image.size, recipe.labels.label_set, recipe.labels.engine, recipe.name) == (
+    assert (recipe.image.size, recipe.labels.label_set, recipe.labels.reader, recipe.name) == (
         *(64, "openi", "rules"),
         "mine",
     )

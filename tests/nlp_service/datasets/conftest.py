@@ -45,7 +45,7 @@ class Hospital:
         return {
             "reports": str(self.reports),
             "images": str(self.images),
-            "labels": {"engine": "rules"},
+            "labels": {"reader": "rules"},
             "image": {"size": 96},
             "card": {"plots": False},
             "splits": {"shares": {"train": 0.5, "validation": 0.25, "test": 0.25}},

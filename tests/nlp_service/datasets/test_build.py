@@ -406,7 +406,7 @@ def test_the_map_leads_back_and_no_further(hospital: Hospital, tmp_path: Path) -
 
 def test_the_card_shows_the_command_without_where_things_lie(hospital: Hospital, tmp_path: Path) -> None:
     arguments = ["--reports", str(hospital.reports), "--images", str(hospital.images), "--size", "96"]
-    (tmp_path / "recipe.yaml").write_text("labels: {engine: rules}\ncard: {plots: false}\n", encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text("labels: {reader: rules}\ncard: {plots: false}\n", encoding="utf-8")
     ran = runner.invoke(
         app, ["dataset", "build", str(tmp_path / "recipe.yaml"), *arguments, "-o", str(tmp_path / "chest")]
     )
