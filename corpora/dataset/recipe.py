@@ -195,7 +195,7 @@ class Deidentification(_Part):
 
 
 class Card(_Part):
-    """What the card says beyond numbers. ``show_texts`` is not offered: a card holds no report text."""
+    """What the card says beyond numbers, and whether it has plots, which take a second or two to draw."""
 
     title: str | None = None
     licence: str = "not stated"
@@ -205,6 +205,7 @@ class Card(_Part):
     citation: str = "not stated"
     contact: str = "not stated"
     intended_use: str = "research; not for clinical use"
+    plots: bool = True
 
 
 class Recipe(_Part):

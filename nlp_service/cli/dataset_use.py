@@ -169,7 +169,7 @@ def export(
     else:
         counts = ", ".join(f"{number:,} {what}" for what, number in summary.counts.items())
         typer.echo(f"{output}: {summary.rows:,} rows, {counts}", err=True)
-    if summary.counts.get("unreadable") or summary.counts.get("not de-identifiable"):
+    if any(summary.counts.get(what) for what in ("unreadable", "not de-identifiable", "not segmentable")):
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

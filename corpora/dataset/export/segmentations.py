@@ -21,6 +21,11 @@ _COLUMNS = ("image_id", "split", "file", "segments")
 #: Our findings have no code that everybody knows: theirs is the concept's id in a scheme of our own (PS3.3 8.2).
 _SCHEME = "99RADLABEL"
 _MANUFACTURER = "radlabel"
+#: Must be there, if empty (PS3.3 C.7.1.1, C.7.2.1); old images lack some, and highdicom copies them.
+_TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "ReferringPhysicianName"),
+)
 
 
 def export_segmentations(target: ExportTarget) -> None:
@@ -42,11 +47,15 @@ def export_segmentations(target: ExportTarget) -> None:
             if not masks or int(source.get("NumberOfFrames") or 1) > 1:
                 target.count("without masks")
                 continue
+            file = f"seg/{row['patient_id']}/{row['image_id']}.dcm"
+            path = target.folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
             with quiet():  # warnings quote names
-                segmentation = _segmentation(target, row, source, masks)
-                file = f"seg/{row['patient_id']}/{row['image_id']}.dcm"
-                path = target.folder / file
-                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    segmentation = _segmentation(target, row, source, masks)
+                except (AttributeError, TypeError, ValueError):  # a header that no segmentation can refer to
+                    target.count("not segmentable")
+                    continue
                 segmentation.save_as(path, enforce_file_format=True)
             writer.writerow([row["image_id"], row["split"], file, "|".join(mask.name for mask in masks)])
             target.count("segmentations")
@@ -67,6 +76,9 @@ def _segmentation(target: ExportTarget, row: dict[str, Any], source: Dataset, ma
     import highdicom as hd
 
     info = target.dataset.info
+    for keyword in _TYPE_2:
+        if keyword not in source:
+            setattr(source, keyword, None)
     names = (target.dataset.digest, row["image_id"])
     pixels = np.stack([mask.pixels for mask in masks], axis=-1)[None].astype(np.uint8)  # (1, rows, columns, segments)
     made = hd.seg.Segmentation(
