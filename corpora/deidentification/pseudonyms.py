@@ -77,6 +77,10 @@ class Pseudonymiser:
         except OSError as error:
             raise KeyInvalid(f"{path.name}: cannot be read ({error.strerror or type(error).__name__})") from None
 
+    def recorded(self, recorder: Recorder | None) -> Pseudonymiser:
+        """Return a pseudonymiser with the same key that tells ``recorder`` what it makes, or nobody."""
+        return Pseudonymiser(self._key, recorder=recorder)
+
     @property
     def key_id(self) -> str:
         """Return 12 characters that tell keys apart and say nothing of them: they go into maps and data cards."""

@@ -27,7 +27,8 @@ LINK_REPORT = "link_report.json"
 LABELED = "labels.parquet"
 UNLINKED_REPORTS = "unlinked_reports.csv"
 UNLINKED_STUDIES = "unlinked_studies.csv"
-_WRITTEN = {LINKED, LABELED, LINK_REPORT, UNLINKED_REPORTS, UNLINKED_STUDIES}
+UNLINKED_IMAGES = "unlinked_images.csv"
+_WRITTEN = {LINKED, LABELED, LINK_REPORT, UNLINKED_REPORTS, UNLINKED_STUDIES, UNLINKED_IMAGES}
 _PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000"
 _CSV = "FORMAT csv, HEADER"
 _BLOCK = 2**20
@@ -106,7 +107,8 @@ def link_files(
         The image index, as `radlabel images index` writes it.
     output
         A folder, which appears whole or not at all: ``linked.parquet`` with a row for each report and image,
-        ``link_report.json``, and what did not link in ``unlinked_reports.csv`` and ``unlinked_studies.csv``.
+        ``link_report.json``, and what did not link in ``unlinked_reports.csv``, ``unlinked_studies.csv`` and
+        ``unlinked_images.csv``.
     labels
         The Parquet output of `radlabel label` over the same reports: ``labels.parquet`` then has a row for each report
         and image with its columns.
@@ -155,6 +157,7 @@ def link_files(
             matcher.copy(statements_out.LABELED_TABLE, made / LABELED, _PARQUET)
         matcher.copy(statements_out.UNLINKED_REPORTS, made / UNLINKED_REPORTS, _CSV)
         matcher.copy(statements_out.UNLINKED_STUDIES, made / UNLINKED_STUDIES, _CSV)
+        matcher.copy(statements_out.UNLINKED_IMAGES, made / UNLINKED_IMAGES, _CSV)
         summary = LinkSummary(
             output=output,
             reports=_nested(matcher.counts("reports")),

@@ -116,6 +116,13 @@ FROM study_outcome o JOIN study s USING (study_id)
 WHERE o.outcome <> 'linked' ORDER BY study_id
 """
 
+# An image that is in two studies (which then never link) stands here once.
+UNLINKED_IMAGES = """
+SELECT i.image_id, min(o.outcome) AS outcome, arg_min(o.reason, o.outcome || o.reason) AS reason
+FROM study_image i JOIN study_outcome o USING (study_id)
+GROUP BY i.image_id HAVING NOT bool_or(o.outcome = 'linked') ORDER BY i.image_id
+"""
+
 COUNTS = {
     "reports": "SELECT outcome, reason, count(*) FROM report_outcome GROUP BY ALL ORDER BY ALL",
     "studies": "SELECT outcome, reason, count(*) FROM study_outcome GROUP BY ALL ORDER BY ALL",

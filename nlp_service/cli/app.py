@@ -20,6 +20,10 @@ COMMANDS = {
     ),
     "images": ("nlp_service.cli.images:app", "Index images of a folder, a DICOMweb server or a manifest."),
     "link": ("nlp_service.cli.link:link", "Link reports to the images they are about."),
+    "dataset": (
+        "nlp_service.cli.dataset:app",
+        "Build data sets from reports and images, check, describe and export them.",
+    ),
     "serve": ("nlp_service.cli.serve:serve", "Serve the API and the web page, and work on jobs."),
     "jobs": ("nlp_service.cli.jobs:app", "Work on the jobs of the service, and list them."),
     "keys": ("nlp_service.cli.keys:app", "Make, list and revoke API keys."),

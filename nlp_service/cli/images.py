@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -102,10 +101,10 @@ def index(
         if not is_url and not path.exists():
             raise SourceUnreadable(f"{path.name}: there is no such file or folder")
         if is_url:
-            from corpora.imaging.dicomweb import Access, index_dicomweb
+            from corpora.imaging.dicomweb import index_dicomweb
+            from corpora.imaging.server import access_from_environment
 
-            names = ("USER", "PASSWORD", "TOKEN")
-            access = Access(*(os.environ.get(f"RADLABEL_DICOMWEB_{name}") for name in names))
+            access = access_from_environment()
             info = index_dicomweb(source, output, access=access, resume=resume, on_progress=show)
         elif path.is_dir():
             from corpora.imaging.dicom_folder import index_folder

@@ -120,8 +120,8 @@ def link(
 
     By accession number and its issuer, after a stated normalisation; by Study Instance UID where reports have one; by
     patient and date only if asked for. What contradicts itself does not link. Every report and every study gets one
-    outcome with a reason, and the counts add up. DIR gets linked.parquet, link_report.json, unlinked_reports.csv and
-    unlinked_studies.csv; it holds identifiers and stays on this machine.
+    outcome with a reason, and the counts add up. DIR gets linked.parquet, link_report.json, unlinked_reports.csv,
+    unlinked_studies.csv and unlinked_images.csv; it holds identifiers and stays on this machine.
 
     Exit codes: 0 all rows were read (linked or not), 1 some could not be read and are listed, 2 nothing was done.
 

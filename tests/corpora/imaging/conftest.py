@@ -24,7 +24,8 @@ def make_dicom(test_data: Path) -> Any:
     if not path.is_file():
         pytest.skip("make_dicom.py is not beside the test data")
     spec = importlib.util.spec_from_file_location("make_dicom", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
