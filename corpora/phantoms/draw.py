@@ -46,15 +46,15 @@ def draw_anatomy(size: int, generator: np.random.Generator) -> Anatomy:
     top, bottom = about(0.13, 0.03), about(0.84, 0.04)
     inner = about(0.065, 0.01)  # half the width of the mediastinum
     lungs = [
-        _lung(across, down, 0.5 + side * inner, 0.5 + side * about(0.42, 0.02), top, bottom + about(0, 0.015))
-        & body
+        _lung(across, down, 0.5 + side * inner, 0.5 + side * about(0.42, 0.02), top, bottom + about(0, 0.015)) & body
         for side in (-1, 1)
     ]
     right, left = lungs
     heart = (about(0.53, 0.01), bottom - about(0.16, 0.01)), (about(0.115, 0.01), about(0.15, 0.01))
     ribs = 0.035 * np.sin((down + 0.35 * np.abs(across - 0.5)) * 2 * np.pi * 9 + about(0, 3)).clip(0)
     boxes = box_of_mask(right), box_of_mask(left)
-    assert boxes[0] is not None and boxes[1] is not None
+    assert boxes[0] is not None
+    assert boxes[1] is not None
     return Anatomy(size, body, right, left, boxes[0], boxes[1], ribs, *heart)
 
 
@@ -92,9 +92,7 @@ def place_finding(
     return mask if mask.sum() >= 6 else None
 
 
-def draw(
-    anatomy: Anatomy, findings: list[tuple[str, Mask]], generator: np.random.Generator
-) -> NDArray[np.uint8]:
+def draw(anatomy: Anatomy, findings: list[tuple[str, Mask]], generator: np.random.Generator) -> NDArray[np.uint8]:
     """Return the picture (size, size) of an anatomy with its findings."""
     size = anatomy.size
     down, across = (np.mgrid[0:size, 0:size] + 0.5) / size
@@ -110,7 +108,7 @@ def draw(
     plane[heart & anatomy.body] = _HEART
     plane = _smooth(plane + anatomy.ribs * lungs)
     plane = plane * float(generator.uniform(0.92, 1.08)) + generator.normal(0, _NOISE, plane.shape)
-    return np.rint(plane.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(plane.clip(0, 1) * 255), dtype=np.uint8)
 
 
 def _smooth(plane: Plane) -> Plane:

@@ -24,7 +24,12 @@ class Calibration(BaseModel):
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities of logits of any shape."""
-        return 1 / (1 + np.exp(-(self.slope * np.asarray(logits, dtype=np.float64) + self.offset)))
+        return sigmoid(self.slope * np.asarray(logits, dtype=np.float64) + self.offset)
+
+
+def sigmoid(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return 1 / (1 + exp(-values)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(values, dtype=np.float64))))
 
 
 def fit_calibration(logits: NDArray[np.float32], targets: NDArray[np.float32]) -> Calibration:
@@ -37,11 +42,11 @@ def fit_calibration(logits: NDArray[np.float32], targets: NDArray[np.float32]) -
         return Calibration()
     slope, offset = 1.0, 0.0
     for _ in range(_STEPS):  # Newton's method on a convex function of two numbers
-        p = 1 / (1 + np.exp(-(slope * x + offset)))
+        p = sigmoid(slope * x + offset)
         gradient = np.array([((p - y) * x).sum() + _RIDGE * (slope - 1), (p - y).sum()])
         w = np.maximum(p * (1 - p), 1e-9)
         hessian = np.array([[(w * x * x).sum() + _RIDGE, (w * x).sum()], [(w * x).sum(), w.sum()]])
-        step = np.linalg.solve(hessian, gradient)
+        step = np.clip(np.linalg.solve(hessian, gradient), -1, 1)  # far from the end a full step may overshoot
         slope, offset = slope - step[0], offset - step[1]
         if np.abs(step).max() < 1e-9:
             break

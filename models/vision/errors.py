@@ -1,12 +1,13 @@
 """What can be wrong with image models and what they are made from.
 
-    RadlabelError
-    +-- VisionError
-        +-- BackboneUnavailable    the weights that a recipe starts from are not on this machine
-        +-- RecipeInvalid          a recipe breaks a rule; the message names the key    (also ValueError)
-        +-- DatasetUnfit           a data set lacks what a task learns from             (also ValueError)
-        +-- VisionModelInvalid     a folder is no model, or its files are not its own   (also ValueError)
-        +-- RunMismatch            a run's folder was begun with other options or data  (also ValueError)
+RadlabelError
++-- VisionError
+    +-- BackboneUnavailable    the weights that a recipe starts from are not on this machine
+    +-- RecipeInvalid          a recipe breaks a rule; the message names the key    (also ValueError)
+    +-- DatasetUnfit           a data set lacks what a task learns from             (also ValueError)
+    +-- VisionModelInvalid     a folder is no model, or its files are not its own   (also ValueError)
+    +-- RunMismatch            a run's folder was begun with other options or data  (also ValueError)
+    +-- OutputExists           what is to be written is there already               (also FileExistsError)
 """
 
 from __future__ import annotations
@@ -36,3 +37,11 @@ class VisionModelInvalid(VisionError, ValueError):
 
 class RunMismatch(VisionError, ValueError):
     """A run's folder was begun with other options, another recipe or other data."""
+
+
+class OutputExists(VisionError, FileExistsError):
+    """What is to be written is there already, and nothing is written over."""
+
+
+class SegmentationImpossible(VisionError, ValueError):
+    """A DICOM image lacks what a segmentation of it needs."""

@@ -65,8 +65,11 @@ class _Dense(_Trained):
     frozen: int = Field(default=0, ge=0, description="first blocks of the backbone that stay as they are")
     image_size: int = Field(default=320, ge=32, le=2048, description="pictures are squeezed to this square")
     augmentation: Augmentation = Augmentation()
+    keep_features: bool = Field(
+        default=True, description="compute what frozen blocks give once, and keep it on the disk while training"
+    )
     variants: int = Field(
-        default=0, ge=0, le=64, description="altered forms of a picture of which frozen features are kept; 0: fresh ones"
+        default=0, ge=0, le=64, description="altered forms of which features are kept, besides the mirrored one"
     )
 
 
@@ -78,6 +81,9 @@ class Classification(_Dense):
     pooling: Literal["mean", "log_sum_exp", "attention"] = "log_sum_exp"
     sharpness: float = Field(default=2.0, gt=0, description="of log_sum_exp: towards 0 the mean, large the maximum")
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    all_scales: bool = Field(default=False, description="look at all maps of the backbone, not at the coarsest alone")
+    standardised: bool = Field(default=False, description="scale features by their spread over training pictures")
+    ridge: float = Field(default=0.0, ge=0, description="penalty on the squared weights of the maps, for each label")
     smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="targets are moved by this much from 0 and 1")
     hint_weight: float = Field(default=0.0, ge=0, description="weight of the region hints; 0 leaves them off")
     class_weights: Literal["none", "square_root", "balanced"] = "none"

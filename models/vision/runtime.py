@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.vision.calibration import sigmoid
 from models.vision.errors import VisionModelInvalid
 from models.vision.folder import GRAPH, read_manifest
 from models.vision.pictures import Floats, squeeze, to_input
@@ -40,9 +41,7 @@ class VisionModel:
         options: Any = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
 
     @property
     def task(self) -> Task:
@@ -78,8 +77,9 @@ class VisionModel:
         logits, maps = self.run(inputs)
         if recipe.flips_in_use:
             mirrored_logits, mirrored_maps = self.run(inputs[..., ::-1])
-            logits, maps = (logits + mirrored_logits) / 2, (maps + mirrored_maps[..., ::-1]) / 2
+            logits = np.asarray((logits + mirrored_logits) / 2, dtype=np.float32)
+            maps = np.asarray((maps + mirrored_maps[..., ::-1]) / 2, dtype=np.float32)
         columns = [
             calibration.probabilities(logits[:, index]) for index, calibration in enumerate(self.manifest.calibration)
         ]
-        return FindingScores(np.stack(columns, 1), logits, np.asarray(1 / (1 + np.exp(-maps)), dtype=np.float32))
+        return FindingScores(np.stack(columns, 1), logits, np.asarray(sigmoid(maps), dtype=np.float32))

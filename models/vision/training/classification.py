@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from corpora.dataset.folder import DatasetFolder
 from models.vision.calibration import Calibration, fit_calibration
-from models.vision.data import DatasetFolder
 from models.vision.metrics import area_under_roc, average_precision
 from models.vision.recipe import Classification
 from models.vision.training.augment import move
 from models.vision.training.dense import DenseBatch, DenseLearner
 from models.vision.training.loss import region_hint_loss, study_label_loss
 from models.vision.training.material import Rows, StudyLabels, hint_masks, map_pictures, read_rows, study_labels
-from models.vision.training.network import Dense, make_network
+from models.vision.training.network import Dense, FindingMaps, make_network
 
 
 class ClassificationLearner(DenseLearner):
@@ -30,6 +30,8 @@ class ClassificationLearner(DenseLearner):
     def __init__(self, network: Dense, recipe: Classification, rows: Rows, labels: StudyLabels, **arrays: Any) -> None:
         super().__init__(network, recipe, **arrays)
         self.rows, self.labels = rows, labels
+        if recipe.standardised:
+            self._standardise()
         smoothed = labels.targets * (1 - recipe.smoothing) + recipe.smoothing / 2
         self.targets = torch.from_numpy(smoothed.astype(np.float32))
         self.known = torch.from_numpy(labels.known)
@@ -62,12 +64,31 @@ class ClassificationLearner(DenseLearner):
         rows = torch.from_numpy(batch.rows)
         targets, known = self.targets[rows].to(logits.device), self.known[rows].to(logits.device)
         parts = {"labels": study_label_loss(logits, targets, known, self.weights.to(logits.device))}
+        if self.recipe.ridge:
+            parts["ridge"] = self.recipe.ridge * self.maker.penalty() / len(self.labels.labels)
         if self.recipe.hint_weight:
             inside, hinted = self._hints(batch, maps.shape[-1])
             # Where the report says where, the finding is not elsewhere: the hint replaces nothing, it adds.
             hints = region_hint_loss(maps, inside.to(maps.device), hinted.to(maps.device))
             parts["hints"] = self.recipe.hint_weight * hints
         return parts
+
+    @property
+    def maker(self) -> FindingMaps:
+        """Return the network as what it is."""
+        assert isinstance(self.network, FindingMaps)
+        return self.network
+
+    def _standardise(self) -> None:
+        self.network.eval()
+        means = []
+        with torch.no_grad():
+            for inputs in self.plain_inputs(self.training):
+                maps = self.network.backbone.tail(
+                    inputs if self.features is not None else self.network.backbone.trunk(inputs)
+                )
+                means.append(self.maker.features(maps).mean((2, 3)))
+        self.maker.standardise(torch.cat(means))
 
     def _hints(self, batch: DenseBatch, side: int) -> tuple[Tensor, Tensor]:
         """Return where the hints of a batch are after the moves of its pictures, at the size of the maps."""
@@ -79,10 +100,10 @@ class ClassificationLearner(DenseLearner):
         return inside, inside.flatten(2).any(-1)
 
     def logits(self, network: nn.Module, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the pooled logits (rows, labels), averaged with those of the mirror images where the recipe says so."""
+        """Return the pooled logits (rows, labels), with those of the mirror images where the recipe says so."""
         found = self.predict(network, rows)[0]
         if self.recipe.flips_in_use:
-            found = (found + self.predict(network, rows, mirrored=True)[0]) / 2
+            found = np.asarray((found + self.predict(network, rows, mirrored=True)[0]) / 2, dtype=np.float32)
         return found
 
     def names(self) -> tuple[str, ...]:
@@ -118,7 +139,7 @@ class ClassificationLearner(DenseLearner):
         return {"AUROC": float(np.mean(areas)), "AP": float(np.mean(precisions))} if areas else {}
 
     def calibration(self) -> tuple[Calibration, ...]:
-        """Return how logits become probabilities, fitted on the rows kept apart; as they are where those are too few."""
+        """Return how logits become probabilities, fitted on the rows kept apart; unchanged where those are too few."""
         if not len(self.validating):
             return tuple(Calibration() for _ in self.labels.labels)
         with torch.inference_mode():

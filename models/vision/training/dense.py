@@ -23,7 +23,7 @@ _CHUNK = 16
 
 @dataclass(frozen=True, slots=True)
 class DenseBatch:
-    """``inputs`` are pictures or trunk features; ``rows`` (batch) and ``moves`` (batch, 2, 3) say which and how moved."""
+    """``inputs`` are pictures or trunk features; ``rows`` (batch) says which, ``moves`` (batch, 2, 3) how moved."""
 
     inputs: Tensor
     rows: NDArray[np.int64]
@@ -53,7 +53,7 @@ class DenseLearner:
         self.rank, self.world = 0, 1  # which share of each batch is ours, where several processes train
         self.features: NDArray[np.float16] | None = None
         self.kept_moves = torch.zeros(0)
-        if network.backbone.is_frozen and recipe.variants:
+        if network.backbone.is_frozen and recipe.keep_features:
             self.features, self.kept_moves = self._keep_features(folder, say)
 
     @property
@@ -112,20 +112,25 @@ class DenseLearner:
         found: tuple[Tensor, ...] = network(batch.inputs, self.features is not None)
         return found
 
-    def predict(self, network: nn.Module, rows: NDArray[np.int64], *, mirrored: bool = False) -> list[NDArray[np.float32]]:
+    def predict(
+        self, network: nn.Module, rows: NDArray[np.int64], *, mirrored: bool = False
+    ) -> list[NDArray[np.float32]]:
         """Return the outputs for whole pictures, each an array over ``rows``."""
-        assert isinstance(network, Dense)
         found: list[list[NDArray[np.float32]]] = []
+        for inputs in self.plain_inputs(rows, mirrored=mirrored):
+            outputs = network(inputs, self.features is not None)
+            found.append([output.float().cpu().numpy() for output in outputs])
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def plain_inputs(self, rows: NDArray[np.int64], *, mirrored: bool = False) -> Iterator[Tensor]:
+        """Yield rows a few at a time, unaltered: pictures, or their features where those are kept."""
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             if self.features is not None:
-                features = torch.from_numpy(self.features[chunk, int(mirrored)].astype(np.float32))
-                outputs = network(features.to(self.device), True)
-            else:
-                pictures = torch.from_numpy(to_input(self.pictures[chunk]))
-                outputs = network((pictures.flip(-1) if mirrored else pictures).to(self.device))
-            found.append([output.float().cpu().numpy() for output in outputs])
-        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+                yield torch.from_numpy(self.features[chunk, int(mirrored)].astype(np.float32)).to(self.device)
+                continue
+            pictures = torch.from_numpy(to_input(self.pictures[chunk]))
+            yield (pictures.flip(-1) if mirrored else pictures).to(self.device)
 
     def _keep_features(self, folder: Path, say: Callable[[str], None]) -> tuple[NDArray[np.float16], Tensor]:
         """Return features (rows, forms, channels, h, w) and how each form was moved (rows, forms, 2, 3).
@@ -154,7 +159,7 @@ class DenseLearner:
                 features = run(altered.numpy())
                 if kept is None:
                     shape = (count, moves.shape[1], *features.shape[1:])
-                    kept = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)  # type: ignore[no-untyped-call]
+                    kept = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
                 kept[start:end, form] = features
             say(f"features: {end:,} of {count:,} pictures")
         kept.flush()

@@ -27,7 +27,7 @@ def to_onnx(network: nn.Module, side: int, outputs: Sequence[str], *, any_size: 
         axes = {name: {**known, 2: "height", 3: "width"} for name, known in axes.items()}
     was_training = network.training
     network.eval()
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # taken as well, though the exporter's types name paths alone
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter is called old by torch; the new one needs a package more, and gives the same graph here.
         warnings.simplefilter("ignore")
@@ -42,7 +42,8 @@ def to_onnx(network: nn.Module, side: int, outputs: Sequence[str], *, any_size: 
             opset_version=_OPSET,
         )
     network.train(was_training)
-    return buffer.getvalue()
+    graph: bytes = buffer.getvalue()
+    return graph
 
 
 class _Trunk(nn.Module):

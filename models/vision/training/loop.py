@@ -1,8 +1,8 @@
 """The training loop: a generator that tells what happened; who calls it decides about showing and stopping.
 
 One epoch is one pass. A checkpoint is written after each, with everything that decides what comes next, so that a run
-that was stopped ends with the same weights. On a GPU the forward pass runs in bfloat16; several GPUs work together where
-the command was started by ``accelerate launch``.
+that was stopped ends with the same weights. On a GPU the forward pass runs in bfloat16; several GPUs work together
+where the command was started by ``accelerate launch``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 class Learner(Protocol):
     """What a task gives to the loop."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """Return the network that learns."""
+        ...
+
     rank: int
     world: int
 

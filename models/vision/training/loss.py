@@ -36,25 +36,25 @@ def region_hint_loss(maps: Tensor, inside: Tensor, hinted: Tensor) -> Tensor:
     has_outside = ~within.all(1)
     loss = functional.softplus(-log_mean_exp(flat, _HINT_SHARPNESS, within)).mean()
     if bool(has_outside.any()):
-        loss = loss + functional.softplus(
-            log_mean_exp(flat[has_outside], _HINT_SHARPNESS, ~within[has_outside])
-        ).mean()
+        loss = loss + functional.softplus(log_mean_exp(flat[has_outside], _HINT_SHARPNESS, ~within[has_outside])).mean()
     return loss
 
 
 def box_loss(centres: Tensor, sides: Tensor, boxes: Tensor, given: Tensor) -> Tensor:
     """Return the loss of centre logits and distances against one box at most for each picture and label.
 
-    ``centres`` (batch, labels, h, w), ``sides`` (batch, labels, 4, h, w), ``boxes`` (batch, labels, 4) as x0, y0, x1, y1
-    in fractions, ``given`` (batch, labels). The places in the middle half of a box are its middle; there the distances
-    are learned by generalised IoU (Rezatofighi et al. 2019, arXiv:1902.09630).
+    ``centres`` (batch, labels, h, w), ``sides`` (batch, labels, 4, h, w), ``boxes`` (batch, labels, 4) as x0, y0, x1,
+    y1 in fractions, ``given`` (batch, labels). The places in the middle half of a box are its middle; there the
+    distances are learned by generalised IoU (Rezatofighi et al. 2019, arXiv:1902.09630).
     """
     height, width = centres.shape[-2:]
     across = ((torch.arange(width, device=centres.device) + 0.5) / width).view(1, 1, 1, width)
     down = ((torch.arange(height, device=centres.device) + 0.5) / height).view(1, 1, height, 1)
     x0, y0, x1, y1 = (boxes[..., index, None, None] for index in range(4))  # (batch, labels, 1, 1)
     quarter_x, quarter_y = (x1 - x0) / 4, (y1 - y0) / 4
-    middle = (across >= x0 + quarter_x) & (across <= x1 - quarter_x) & (down >= y0 + quarter_y) & (down <= y1 - quarter_y)
+    middle = (
+        (across >= x0 + quarter_x) & (across <= x1 - quarter_x) & (down >= y0 + quarter_y) & (down <= y1 - quarter_y)
+    )
     middle = middle & given[..., None, None]
     loss = functional.binary_cross_entropy_with_logits(centres, middle.to(centres))
     if not bool(middle.any()):
@@ -68,7 +68,9 @@ def box_loss(centres: Tensor, sides: Tensor, boxes: Tensor, given: Tensor) -> Te
 def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
     """Return the generalised IoU in [-1, 1] of boxes (n, 4) with boxes (n, 4)."""
     area = (first[:, 2:] - first[:, :2]).clamp(min=0).prod(1), (second[:, 2:] - second[:, :2]).prod(1)
-    shared = (torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])).clamp(min=0).prod(1)
+    shared = (
+        (torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])).clamp(min=0).prod(1)
+    )
     around = (torch.maximum(first[:, 2:], second[:, 2:]) - torch.minimum(first[:, :2], second[:, :2])).prod(1)
     union = area[0] + area[1] - shared
     return shared / union.clamp(min=1e-9) - (around - union) / around.clamp(min=1e-9)

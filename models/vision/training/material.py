@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corpora.dataset.folder import DatasetFolder
 from corpora.weak_labels.shapes import Point, rasterise
-from models.vision.data import DatasetFolder
 from models.vision.errors import DatasetUnfit
 from models.vision.pictures import squeeze
 
@@ -92,7 +92,7 @@ def map_pictures(
         if mapped.shape == shape:
             return np.asarray(mapped)
     temporary = path.with_suffix(".tmp.npy")
-    writing = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-untyped-call]
+    writing = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
     for index, file in enumerate(files):
         writing[index] = squeeze(dataset.read_image(file), side)
         if index % _BATCH_SAID == 0:
@@ -166,7 +166,7 @@ def hint_masks(hints: Sequence[Hint], labels: int, side: int) -> tuple[NDArray[n
     inside = np.zeros((labels, side, side), dtype=bool)
     for hint in hints:
         inside[hint.label] |= rasterise(hint.polygon, side, side)
-    return inside, inside.any((1, 2))
+    return inside, np.asarray(inside.any((1, 2)), dtype=bool)
 
 
 def given_boxes(

@@ -48,8 +48,12 @@ class Dense(nn.Module):
 class FindingMaps(Dense):
     """A logit for every finding at every place, pooled to one logit for the picture.
 
-    Gives ``logits`` (batch, labels) and ``maps`` (batch, labels, h, w), before the sigmoid.
+    Gives ``logits`` (batch, labels) and ``maps`` (batch, labels, h, w), before the sigmoid. The features are scaled
+    by their ``center`` and ``spread`` (channels), over the mean features of training pictures: `standardise` sets them.
     """
+
+    center: Tensor
+    spread: Tensor
 
     outputs = ("logits", "maps")
 
@@ -57,14 +61,19 @@ class FindingMaps(Dense):
         super().__init__(backbone)
         self.pooling, self.sharpness = recipe.pooling, recipe.sharpness
         self.dropout = nn.Dropout(recipe.dropout)
-        self.to_maps = nn.Conv2d(backbone.channels[-1], labels, 1)
+        self.scales = len(backbone.channels) if recipe.all_scales else 1
+        width = sum(backbone.channels[-self.scales :])
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.to_maps = nn.Conv2d(width, labels, 1)
         nn.init.zeros_(self.to_maps.weight)
         nn.init.zeros_(self.to_maps.bias)  # type: ignore[arg-type]  # it has one
-        self.to_attention = nn.Conv2d(backbone.channels[-1], labels, 1) if recipe.pooling == "attention" else None
+        self.to_attention = nn.Conv2d(width, labels, 1) if recipe.pooling == "attention" else None
 
     def head(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         """Return pooled logits and the maps they come from."""
-        features = self.dropout(maps[-1])
+        features = (self.features(maps) - self.center[:, None, None]) / self.spread[:, None, None]
+        features = self.dropout(features)
         found = self.to_maps(features)  # (batch, labels, h, w)
         flat = found.flatten(2)
         if self.to_attention is not None:
@@ -74,6 +83,29 @@ class FindingMaps(Dense):
         else:
             pooled = log_mean_exp(flat, self.sharpness)
         return pooled, found
+
+    def features(self, maps: list[Tensor]) -> Tensor:
+        """Return the maps as one (batch, channels, h, w), the finer ones averaged down to the coarsest."""
+        used = maps[-self.scales :]
+        side = int(used[-1].shape[-1])
+        windows = [round(int(found.shape[-1]) / side) for found in used]
+        return torch.cat(
+            [
+                functional.avg_pool2d(found, window) if window > 1 else found
+                for found, window in zip(used, windows, strict=True)
+            ],
+            1,
+        )
+
+    @torch.no_grad()
+    def standardise(self, means: Tensor) -> None:
+        """Set centre and spread from the mean features of training pictures (pictures, channels)."""
+        self.center.copy_(means.mean(0))
+        self.spread.copy_(means.std(0).clamp(min=1e-3))
+
+    def penalty(self) -> Tensor:
+        """Return the sum of the squares of the weights of the maps."""
+        return self.to_maps.weight.square().sum()
 
 
 def log_mean_exp(values: Tensor, sharpness: float, inside: Tensor | None = None) -> Tensor:
@@ -100,7 +132,7 @@ class _Fused(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        x = self.smooth[-1](self.sideways[-1](maps[-1]))
+        x: Tensor = self.smooth[-1](self.sideways[-1](maps[-1]))
         for index in range(len(maps) - 2, -1, -1):
             finer = self.sideways[index](maps[index])
             x = functional.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)

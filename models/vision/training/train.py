@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save as to_safetensors
 
+from corpora.dataset.folder import DatasetFolder
 from corpora.fetch import file_sha256
 from models.text.digest import code_digest
 from models.vision.calibration import Calibration
-from models.vision.data import DatasetFolder
 from models.vision.errors import RunMismatch
 from models.vision.folder import CARD, CURVES, GRAPH, MANIFEST, METRICS, WEIGHTS, Manifest
 from models.vision.recipe import Classification, Recipe

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from corpora.dataset.columns import FORMAT_VERSION, INFO, ROWS, rows_schema
+from corpora.dataset.folder import DatasetInfo
 from corpora.findings import LabeledReport
 from corpora.phantoms import Phantom, PhantomMaker
 from corpora.reports import Report
@@ -34,20 +36,6 @@ PHANTOM_LABELS = {
     "pneumothorax": "Pneumothorax",
     "lung_nodule": "Lung Lesion",
 }
-_REGION = pa.struct(
-    [
-        ("label", pa.string()),
-        ("finding", pa.string()),
-        ("assertion", pa.string()),
-        ("laterality", pa.string()),
-        ("place", pa.string()),
-        ("severity", pa.string()),
-        ("pedigree", pa.string()),
-        ("box", pa.list_(pa.float64())),
-        ("polygon", pa.list_(pa.list_(pa.float64()))),
-    ]
-)
-_BOX = pa.struct([("label", pa.string()), ("box", pa.list_(pa.float64())), ("pedigree", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -67,22 +55,32 @@ class Row:
 def write_folder(path: Path, rows: Iterable[Row], labels: Sequence[str], *, label_set: str = "chexpert14") -> Path:
     """Write rows as a data set folder of format version 1 and return its path."""
     records = [_write_row(path, row, labels) for row in sorted(rows, key=lambda row: row.image_id)]
-    splits = [record["split"] for record in records]
-    schema = [("regions", pa.list_(_REGION)), ("boxes", pa.list_(_BOX)), ("mask_file", pa.string())]
-    plain = {name: [r[name] for r in records] for name in records[0] if name not in ("regions", "boxes", "mask_file")}
-    table = pa.table(plain)
-    for name, kind in schema:
-        table = table.append_column(name, pa.array([record[name] for record in records], kind))
-    pq.write_table(table, path / "rows.parquet")
-    info = {
-        "format_version": 1,
-        "name": path.name,
-        "label_set": label_set,
-        "labels": list(labels),
-        "splits": {split: splits.count(split) for split in sorted(set(splits))},
-        "regions": any(record["regions"] for record in records),
-    }
-    (path / "dataset.json").write_text(json.dumps(info), encoding="utf-8")
+    splits = [str(record["split"]) for record in records]
+    table = pa.Table.from_pylist(records, rows_schema(labels))
+    pq.write_table(table, path / ROWS)
+    info = DatasetInfo(
+        format_version=FORMAT_VERSION,
+        name=path.name,
+        label_set=label_set,
+        labels=tuple(labels),
+        splits={split: splits.count(split) for split in sorted(set(splits))},
+        rows=len(records),
+        counts={},
+        policies={},
+        class_weights={},
+        policy_digest="",
+        model={},
+        sources={},
+        deidentified=False,
+        key_id=None,
+        image={"size": max(max(record["width"], record["height"]) for record in records), "bits": 8},
+        regions=any(record["regions"] for record in records),
+        recipe={},
+        command=(),
+        versions={},
+        digests={},
+    )
+    (path / INFO).write_text(info.as_json(), encoding="utf-8")
     return path
 
 
@@ -115,7 +113,7 @@ def _write_row(path: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:
         if value is None and row.not_mentioned_is_negative:
             target = 0.0
         record[f"label:{label}"] = value
-        record[f"target:{label}"] = float("nan") if target is None else target
+        record[f"target:{label}"] = target
         record[f"mask:{label}"] = target is not None
     return record
 
