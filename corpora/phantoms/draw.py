@@ -42,11 +42,13 @@ def draw_anatomy(size: int, generator: np.random.Generator) -> Anatomy:
         return value + float(generator.uniform(-spread, spread))
 
     down, across = (np.mgrid[0:size, 0:size] + 0.5) / size
-    body = _ellipse(across, down, about(0.5, 0.01), about(0.56, 0.02), about(0.47, 0.015), about(0.55, 0.02))
+    x, y, width, height = about(0.5, 0.01), about(0.56, 0.02), about(0.47, 0.015), about(0.55, 0.02)
+    body = _ellipse(across, down, x, y, width, height)
+    chest = _ellipse(across, down, x, y, width - 0.06, height - 0.05)  # the wall around the lungs
     top, bottom = about(0.13, 0.03), about(0.84, 0.04)
     inner = about(0.065, 0.01)  # half the width of the mediastinum
     lungs = [
-        _lung(across, down, 0.5 + side * inner, 0.5 + side * about(0.42, 0.02), top, bottom + about(0, 0.015)) & body
+        _lung(across, down, 0.5 + side * inner, 0.5 + side * about(0.39, 0.02), top, bottom + about(0, 0.015)) & chest
         for side in (-1, 1)
     ]
     right, left = lungs

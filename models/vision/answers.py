@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.vision.errors import VisionModelInvalid
+from corpora.weak_labels.shapes import split_lung_mask
+from models.vision.boxes import FoundBox
+from models.vision.masks import LEFT_LUNG, RIGHT_LUNG, lung_boxes
 from models.vision.overlays import draw_boxes, heat_map, outline
 from models.vision.pictures import Floats
 from models.vision.recipe import Task
 from models.vision.runtime import VisionModel
 from models.vision.sources import Picture
-
-FoundBox = tuple[str, tuple[float, float, float, float], float]  # label, x0, y0, x1, y1 in fractions, score
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,34 @@ def answer(model: VisionModel, pictures: Sequence[Picture]) -> list[Answer]:
     """Return a model's answers for pictures, in their order."""
     if model.task is Task.CLASSIFICATION:
         return _classified(model, pictures)
-    raise VisionModelInvalid(f"models for {model.task} do not answer for pictures")
+    if model.task is Task.DETECTION:
+        found = model.detect([picture.pixels for picture in pictures])
+        return [Answer({"boxes": _rounded(boxes)}, boxes=tuple(boxes)) for boxes in found]
+    if model.task is Task.SEGMENTATION:
+        return [_segmented(mask) for mask in model.segment([picture.pixels for picture in pictures])]
+    return [_restored(model, picture.pixels) for picture in pictures]
+
+
+def _segmented(mask: NDArray[np.bool_]) -> Answer:
+    boxes = tuple((name, (box.x_min, box.y_min, box.x_max, box.y_max), 1.0) for name, box in lung_boxes(mask).items())
+    parts = dict(zip((RIGHT_LUNG, LEFT_LUNG), split_lung_mask(mask), strict=True))
+    shares = {f"{name}, share of the picture": round(float(part.mean()), 6) for name, part in parts.items()}
+    masks = {name: np.where(part, 255, 0).astype(np.uint8) for name, part in parts.items() if part.any()}
+    return Answer({**shares, "boxes": _rounded(boxes)}, boxes=boxes, masks=masks)
+
+
+def _restored(model: VisionModel, pixels: NDArray[np.uint8]) -> Answer:
+    found = model.restore(np.asarray(pixels, dtype=np.float32) / np.float32(255))
+    picture = np.asarray(np.rint(found.clip(0, 1) * 255), dtype=np.uint8)
+    return Answer({"height": picture.shape[0], "width": picture.shape[1]}, picture=picture)
+
+
+def _rounded(boxes: Sequence[FoundBox]) -> list[dict[str, Any]]:
+    """Return boxes as they stand in rows: sides in fractions of the picture."""
+    return [
+        {"label": label, "box": [round(side, 5) for side in sides], "score": round(score, 5)}
+        for label, sides, score in boxes
+    ]
 
 
 def _classified(model: VisionModel, pictures: Sequence[Picture]) -> list[Answer]:

@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from models.vision.errors import SegmentationImpossible
 
 _MAKER = "radlabel"
+#: SNOMED CT, as of the context group of anatomic structures (PS3.16 CID 4030).
+_SCT = {"Right Lung": "3341006", "Left Lung": "44029006"}
 
 
 def write_segmentation(path: Path, source: Dataset, masks: Mapping[str, NDArray[np.uint8]], version: str) -> None:
@@ -29,12 +31,13 @@ def write_segmentation(path: Path, source: Dataset, masks: Mapping[str, NDArray[
         SegmentationTypeValues,
         SegmentDescription,
     )
+    from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
 
     algorithm = AlgorithmIdentificationSequence(
         name=f"{_MAKER} lung segmentation", family=codes.DCM.ArtificialIntelligence, version=version
     )
-    kind = {"Right Lung": codes.SCT.RightLung, "Left Lung": codes.SCT.LeftLung}
+    kind = {name: CodedConcept(value, "SCT", name) for name, value in _SCT.items()}
     names = list(masks)
     segments = [
         SegmentDescription(

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from corpora.dataset.folder import DatasetFolder
+from models.vision.boxes import FoundBox
 from models.vision.errors import DatasetUnfit
+from models.vision.masks import lung_boxes
 from models.vision.metrics import (
     area_under_roc,
     average_precision,
     expected_calibration_error,
     with_interval,
 )
+from models.vision.overlap import box_average_precision, dice, hausdorff_95, mask_iou, summary
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, FindingScores, VisionModel
 
@@ -50,7 +53,85 @@ def evaluate(
     }
     if model.task is Task.CLASSIFICATION:
         return facts | _classification(model, dataset, rows, resamples, on_rows)
-    raise DatasetUnfit(f"models for {model.task} are not measured on data sets")
+    if model.task is Task.SEGMENTATION:
+        return facts | _segmentation(model, dataset, rows, on_rows)
+    if model.task is Task.DETECTION:
+        return facts | _detection(model, dataset, rows, on_rows)
+    from models.vision.restoration import measure_restoration
+
+    return facts | measure_restoration(model, dataset, rows, on_rows)
+
+
+def _segmentation(
+    model: VisionModel, dataset: DatasetFolder, rows: list[dict[str, Any]], on_rows: OnRows
+) -> dict[str, Any]:
+    """Masks of the pictures' own size against the given ones, and the boxes around them against the given boxes."""
+    with_mask = [row for row in rows if row["mask_file"] is not None]
+    if not with_mask and not any(row["boxes"] for row in rows):
+        raise DatasetUnfit(f"{dataset.path.name}: no row of the split has a mask or a box")
+    overlaps: dict[str, list[float]] = {"Dice": [], "IoU": [], "HD95_pixels": [], "HD95_share": []}
+    boxes = _Boxes()
+    for number, row in enumerate(rows):
+        [mask] = model.segment([dataset.read_image(row["file"])])
+        around = lung_boxes(mask)
+        boxes.add(number, row, [(name, (b.x_min, b.y_min, b.x_max, b.y_max), 1.0) for name, b in around.items()])
+        if row["mask_file"] is not None:
+            truth = dataset.read_image(row["mask_file"]) > 127
+            distance = hausdorff_95(mask, truth)
+            overlaps["Dice"].append(dice(mask, truth))
+            overlaps["IoU"].append(mask_iou(mask, truth))
+            overlaps["HD95_pixels"].append(distance)
+            overlaps["HD95_share"].append(distance / max(mask.shape))
+        on_rows(number + 1, len(rows))
+    return {"masks": {name: summary(values) for name, values in overlaps.items()}, "boxes": boxes.measures()}
+
+
+def _detection(
+    model: VisionModel, dataset: DatasetFolder, rows: list[dict[str, Any]], on_rows: OnRows
+) -> dict[str, Any]:
+    boxes = _Boxes()
+    for start in range(0, len(rows), BATCH):
+        chunk = rows[start : start + BATCH]
+        pictures = [dataset.read_image(row["file"]) for row in chunk]
+        for offset, found in enumerate(model.detect(pictures, least=0.01)):
+            boxes.add(start + offset, chunk[offset], found)
+        on_rows(start + len(chunk), len(rows))
+    if not any(boxes.truth.values()):
+        raise DatasetUnfit(f"{dataset.path.name}: no row of the split has a box")
+    return {"boxes": boxes.measures()}
+
+
+class _Boxes:
+    """Found and true boxes by label."""
+
+    _THRESHOLDS = (0.5, 0.75, 0.9)
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[tuple[int, Sequence[float], float]]] = {}
+        self.truth: dict[str, list[tuple[int, Sequence[float]]]] = {}
+
+    def add(self, picture: int, row: dict[str, Any], found: Sequence[FoundBox]) -> None:
+        """Add what was found in a picture, and its true boxes."""
+        for label, sides, score in found:
+            self.found.setdefault(label, []).append((picture, sides, score))
+        for box in row["boxes"] or ():
+            self.truth.setdefault(box["label"], []).append((picture, box["box"]))
+
+    def measures(self) -> dict[str, Any]:
+        """Return the mean average precision over the labels that have true boxes, and each label's own."""
+        by_label = {
+            label: {
+                f"AP@{threshold}": box_average_precision(self.found.get(label, []), truth, threshold)
+                for threshold in self._THRESHOLDS
+            }
+            for label, truth in sorted(self.truth.items())
+        }
+        means = {
+            f"m{name}": float(np.mean([values[name] for values in by_label.values()]))
+            for name in (f"AP@{threshold}" for threshold in self._THRESHOLDS)
+            if by_label
+        }
+        return {**means, "labels": by_label, "true_boxes": sum(len(truth) for truth in self.truth.values())}
 
 
 def score_rows(

@@ -10,9 +10,18 @@ from corpora.imaging.extras import need
 Floats = NDArray[np.float32]
 
 
-def squeeze(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return pixels (height, width) as a square (side, side); the aspect is given up, fractions stay what they are."""
-    return resize(pixels, side, side)
+def squeeze(pixels: NDArray[np.uint8], side: int, *, stretch: float = 0.0) -> NDArray[np.uint8]:
+    """Return pixels (height, width) as a square (side, side); the aspect is given up, fractions stay what they are.
+
+    ``stretch`` is the share of pixels at either end of the greys that become black or white.
+    """
+    square = resize(pixels, side, side)
+    if not stretch:
+        return square
+    low, high = np.percentile(square, (100 * stretch, 100 * (1 - stretch)))
+    if high <= low:
+        return square
+    return np.asarray(np.rint(((square - low) / (high - low)).clip(0, 1) * 255), dtype=np.uint8)
 
 
 def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

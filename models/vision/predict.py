@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from models.vision.answers import Answer, answer
 from models.vision.errors import OutputExists
+from models.vision.masks import LEFT_LUNG, LUNGS, RIGHT_LUNG
 from models.vision.overlays import save_png
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
@@ -123,7 +124,7 @@ def _batches(pictures: Iterator[Picture | Unreadable]) -> Iterator[list[Picture 
 def _write_pictures(model: VisionModel, picture: Picture, found: Answer, folder: Path, wanted: Wanted) -> None:
     name = file_name(picture.image_id)
     for part, pixels in found.masks.items():
-        save_png(folder / "masks" / f"{name}.{part}.png", pixels, longest=None)
+        save_png(folder / "masks" / f"{name}.{file_name(part)}.png", pixels, longest=None)
     if found.picture is not None:
         save_png(folder / "pictures" / f"{name}.png", found.picture, longest=None)
     if wanted.overlays:
@@ -171,7 +172,7 @@ class Coco:
     """Boxes and masks of pictures as one COCO file, in pixels of the pictures."""
 
     def __init__(self, labels: tuple[str, ...]) -> None:
-        self._labels = labels
+        self._labels = (RIGHT_LUNG, LEFT_LUNG) if labels == (LUNGS,) else labels
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 

@@ -62,8 +62,12 @@ class _Dense(_Trained):
 
     backbone: str = Field(default="efficientnet_lite0", description="or tiny, or a folder for AutoBackbone")
     backbone_rate: float = Field(default=1e-4, ge=0, description="highest learning rate of the backbone")
+    blocks: int = Field(default=16, ge=1, le=16, description="blocks of efficientnet_lite0 that are used")
     frozen: int = Field(default=0, ge=0, description="first blocks of the backbone that stay as they are")
     image_size: int = Field(default=320, ge=32, le=2048, description="pictures are squeezed to this square")
+    stretch: float = Field(
+        default=0.0, ge=0, lt=0.2, description="share of pixels at either end of the greys that become black or white"
+    )
     augmentation: Augmentation = Augmentation()
     keep_features: bool = Field(
         default=True, description="compute what frozen blocks give once, and keep it on the disk while training"
@@ -110,8 +114,9 @@ class Segmentation(_Dense):
 class _Restoration(_Trained):
     width: int = Field(default=32, ge=4, description="channels")
     depth: int = Field(default=6, ge=1, description="residual blocks")
-    patch: int = Field(default=64, ge=16, description="side of the pieces that are learned from, pixels")
+    patch: int = Field(default=64, ge=16, multiple_of=2, description="side of the pieces that are learned from, pixels")
     steps: int = Field(default=200, ge=1, description="steps an epoch")
+    pictures: int = Field(default=400, ge=1, description="pictures that are learned from at most; they lie in memory")
     batch: int = Field(default=16, ge=1)
     average: float = Field(default=0.995, ge=0, lt=1)
 

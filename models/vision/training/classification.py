@@ -51,7 +51,9 @@ class ClassificationLearner(DenseLearner):
             recipe,
             rows,
             labels,
-            pictures=map_pictures(dataset, rows.files, recipe.image_size, folder / "pictures.npy", say),
+            pictures=map_pictures(
+                dataset, rows.files, recipe.image_size, folder / "pictures.npy", say, stretch=recipe.stretch
+            ),
             training=np.flatnonzero(~rows.validating & labels.known.any(1)),
             validating=np.flatnonzero(rows.validating),
             folder=folder,

@@ -84,6 +84,8 @@ def map_pictures(
     side: int,
     path: Path,
     say: Callable[[str], None] = lambda message: None,
+    *,
+    stretch: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Return pictures (rows, side, side) from a file that is made once and mapped into memory."""
     shape = (len(files), side, side)
@@ -94,7 +96,7 @@ def map_pictures(
     temporary = path.with_suffix(".tmp.npy")
     writing = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
     for index, file in enumerate(files):
-        writing[index] = squeeze(dataset.read_image(file), side)
+        writing[index] = squeeze(dataset.read_image(file), side, stretch=stretch)
         if index % _BATCH_SAID == 0:
             say(f"reading pictures: {index:,} of {len(files):,}")
     writing.flush()

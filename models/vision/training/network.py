@@ -186,7 +186,13 @@ class MaskMaps(Dense):
 
 def make_network(recipe: Classification | Detection | Segmentation, labels: int, *, pretrained: bool = True) -> Dense:
     """Return the network of a recipe with a backbone."""
-    backbone = make_backbone(recipe.backbone, frozen=recipe.frozen, pretrained=pretrained)
+    backbone = make_backbone(
+        recipe.backbone,
+        blocks=recipe.blocks,
+        frozen=recipe.frozen,
+        pooled=not isinstance(recipe, Segmentation),  # findings and boxes need no fine maps
+        pretrained=pretrained,
+    )
     if isinstance(recipe, Classification):
         return FindingMaps(backbone, labels, recipe)
     if isinstance(recipe, Detection):

@@ -25,11 +25,14 @@ from models.text.digest import code_digest
 from models.vision.calibration import Calibration
 from models.vision.errors import RunMismatch
 from models.vision.folder import CARD, CURVES, GRAPH, MANIFEST, METRICS, WEIGHTS, Manifest
-from models.vision.recipe import Classification, Recipe
+from models.vision.recipe import Classification, Detection, Recipe, Segmentation
 from models.vision.training.card import draw_curves, write_card
 from models.vision.training.classification import ClassificationLearner
+from models.vision.training.detection import DetectionLearner
 from models.vision.training.loop import METRICS as STEPS
 from models.vision.training.loop import Learner, Progress, run
+from models.vision.training.restoration import RestorationLearner
+from models.vision.training.segmentation import SegmentationLearner
 
 _RUN = "run.json"
 
@@ -129,7 +132,11 @@ def make_learner(
     """Return the learner of a recipe's task."""
     if isinstance(recipe, Classification):
         return ClassificationLearner.of_dataset(dataset, recipe, folder, say)
-    raise NotImplementedError(recipe.task)
+    if isinstance(recipe, Detection):
+        return DetectionLearner.of_dataset(dataset, recipe, folder, say)
+    if isinstance(recipe, Segmentation):
+        return SegmentationLearner.of_dataset(dataset, recipe, folder, say)
+    return RestorationLearner.of_dataset(dataset, recipe, folder, say)
 
 
 def _begin(folder: Path, asked: dict[str, Any]) -> None:
@@ -189,4 +196,6 @@ def _write(
     (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (building / CARD).write_text(write_card(manifest, measures), encoding="utf-8")
     building.replace(out)
+    for kept in ("pictures.npy", "features.npy"):  # large, and of no more use
+        (folder / kept).unlink(missing_ok=True)
     return manifest
