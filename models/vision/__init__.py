@@ -1,0 +1,1 @@
+"""Image models from weak labels: four tasks, their training, and what serves them."""

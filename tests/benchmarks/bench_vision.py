@@ -1,0 +1,213 @@
+"""Image models from weak labels against human truth: every bar of docs/vision.md, side by side in one run.
+
+    RADLABEL_TEST_DATA=... python -m tests.benchmarks.bench_vision --json build/bench-vision.json
+
+Each part can be run alone with ``--only``; parts that are already in the JSON file are kept. Training uses the shipped
+recipes and the split train alone; the split test is read by the measures and by nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpora import Report, read_reports
+from corpora.dataset.folder import DatasetFolder, open_dataset
+from corpora.fetch import default_cache_dir, open_corpus
+from models.vision.evaluate import evaluate, score_rows
+from models.vision.metrics import area_under_roc, with_interval
+from models.vision.recipe import Recipe, load_recipe
+from models.vision.runtime import VisionModel
+from tests.benchmarks.measure import machine
+from tests.models.vision.folders import covid_folder, nih_folder
+
+TARGET = "Pneumonia"
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where data and models are, and how many threads compute."""
+
+    data: Path
+    work: Path
+    threads: int
+    resamples: int = 1000
+
+    def train(self, name: str, dataset: DatasetFolder, recipe: Recipe) -> tuple[VisionModel, dict[str, float]]:
+        """Train a recipe and return the model, with the seconds that it took."""
+        from models.vision.training.train import run_folder, train
+
+        out = self.work / name
+        for folder in (out, run_folder(out)):
+            shutil.rmtree(folder, ignore_errors=True)
+        wall, cpu = time.perf_counter(), time.process_time()
+        train(dataset, recipe, out, threads=self.threads)
+        took = {"wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
+        print(f"{name}: trained in {took}", file=sys.stderr, flush=True)
+        return VisionModel(out, threads=self.threads), took
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """Return a shipped recipe with changes."""
+    found = load_recipe(Path(str(resources.files("models.vision").joinpath("recipes", f"{name}.yaml"))))
+    return found.model_copy(update=changes)
+
+
+def paired_reports(data: Path) -> Mapping[str, Report]:
+    """Return the Open-i reports that stand beside the NIH pictures, by id."""
+    wanted = {row["report_uid"] for row in _rows(data / "nih_cxr" / "manifest.csv")}
+    corpus = open_corpus("openi", default_cache_dir(os.environ))
+    found = {r.report_id: r for r in read_reports(corpus) if isinstance(r, Report) and r.report_id in wanted}
+    missing = wanted - found.keys()
+    if missing:
+        raise SystemExit(f"{len(missing)} of the paired reports are not in the corpus")
+    return found
+
+
+def nih_pair(bench: Bench) -> tuple[DatasetFolder, DatasetFolder]:
+    """Return the NIH pictures with the labels of the reports, and with their own."""
+    folders = []
+    for name, reports in (("nih-reports", paired_reports(bench.data)), ("nih-truth", None)):
+        folder = bench.work / name
+        if not (folder / "dataset.json").is_file():
+            nih_folder(folder, bench.data, reports)
+        folders.append(open_dataset(folder))
+    return folders[0], folders[1]
+
+
+def bench_classification(bench: Bench) -> dict[str, Any]:
+    """NIH test split, Pneumonia of the NIH labels: trained from the reports' labels against trained from NIH's."""
+    by_reports, by_truth = nih_pair(bench)
+    rows = by_truth.table(split="test").to_pylist()
+    truth = np.array([row[f"target:{TARGET}"] == 1 for row in rows])
+    patients = [row["patient_id"] for row in rows]
+    report_of = {row["image_id"]: row["report_uid"] for row in _rows(bench.data / "nih_cxr" / "manifest.csv")}
+    seen = {report_of[image] for image in by_truth.table(["image_id"], "train").column("image_id").to_pylist()}
+    apart = np.array([report_of[row["image_id"]] not in seen for row in rows])
+    found: dict[str, Any] = {"test_rows": len(rows), "positives": int(truth.sum()), "runs": []}
+    scores: dict[str, list[Any]] = {"reports": [], "truth": []}
+    for seed in SEEDS:
+        run: dict[str, Any] = {"seed": seed}
+        for name, dataset in (("reports", by_reports), ("truth", by_truth)):
+            chosen = recipe("classification", seed=seed, labels=(TARGET,))
+            model, took = bench.train(f"nih-{name}-{seed}", dataset, chosen)
+            logits = score_rows(model, by_truth, rows).logits[:, 0]
+            scores[name].append(logits)
+            run[name] = {"AUROC": area_under_roc(truth, logits), **took}
+            run[name]["AUROC, report not in train"] = area_under_roc(truth[apart], logits[apart])
+        run["ratio"] = run["reports"]["AUROC"] / run["truth"]["AUROC"]
+        found["runs"].append(run)
+    for name in ("reports", "truth"):
+        values = [run[name]["AUROC"] for run in found["runs"]]
+        together = with_interval(
+            area_under_roc, truth, np.mean(scores[name], axis=0), patients, resamples=bench.resamples
+        )
+        found[name] = {**_spread(values), "interval of the mean score": [together.low, together.high]}
+    found["ratio"] = _spread([run["ratio"] for run in found["runs"]])
+    found["test rows whose report is not in train"] = int(apart.sum())
+    found["bars"] = {"ratio": 0.97, "reports": 0.86}
+    return found
+
+
+def bench_lungs(bench: Bench) -> dict[str, Any]:
+    """COVID test pictures: lung masks with and without masks in training, lung boxes."""
+    with_truth, without = (bench.work / name for name in ("covid", "covid-bare"))
+    for folder, is_given in ((with_truth, True), (without, False)):
+        if not (folder / "dataset.json").is_file():
+            covid_folder(folder, bench.data, with_truth=is_given)
+    measured = open_dataset(with_truth)
+    found: dict[str, Any] = {"bars": {"masks": 0.95, "no mask or box": 0.90, "mAP@0.5": 0.95}}
+    for name, source, key in (
+        ("segmentation", with_truth, "masks"),
+        ("segmentation_without_masks", without, "no mask or box"),
+        ("detection", with_truth, "boxes"),
+    ):
+        model, took = bench.train(f"covid-{name}", open_dataset(source), recipe(name))
+        facts = evaluate(model, measured, "test", resamples=bench.resamples)
+        found[key] = {
+            "training": took,
+            "rows": facts["rows"],
+            **{k: facts[k] for k in ("masks", "boxes") if k in facts},
+        }
+        print(json.dumps({key: found[key]}), file=sys.stderr, flush=True)
+    return found
+
+
+def bench_restoration(bench: Bench) -> dict[str, Any]:
+    """NIH test pictures: simulated low dose against non-local means, twice the size against bicubic."""
+    _, dataset = nih_pair(bench)
+    found: dict[str, Any] = {"bars": {"gain_dB": 1.0}}
+    for name in ("denoising", "super_resolution"):
+        model, took = bench.train(f"nih-{name}", dataset, recipe(name))
+        facts = evaluate(model, dataset, "test")
+        found[name] = {"training": took, **{key: facts[key] for key in ("measured_on", "methods", "usual", "gain_dB")}}
+        print(json.dumps({name: found[name]["gain_dB"]}), file=sys.stderr, flush=True)
+    return found
+
+
+PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
+    "classification": bench_classification,
+    "lungs": bench_lungs,
+    "restoration": bench_restoration,
+}
+
+
+def main() -> None:
+    """Measure, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS])
+    parser.add_argument("--folder", type=Path, help="where data sets and models are made (default: a temporary folder)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where the numbers go")
+    arguments = parser.parse_args()
+    data = os.environ.get("RADLABEL_TEST_DATA")
+    if not data:
+        raise SystemExit("RADLABEL_TEST_DATA does not name the folder of the test data")
+    result: dict[str, Any] = {}
+    if arguments.json and arguments.json.is_file():
+        result = json.loads(arguments.json.read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.folder or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        for part in arguments.only:
+            bench = Bench(Path(data), work, arguments.threads)
+            result[part] = PARTS[part](bench)
+            result["machine"] = machine() | {"threads": arguments.threads}
+            text = json.dumps(result, indent=2)
+            if arguments.json:
+                arguments.json.parent.mkdir(parents=True, exist_ok=True)
+                arguments.json.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "mean": float(np.mean(values)),
+        "standard deviation": float(np.std(values, ddof=1)),
+        "lowest": min(values),
+        "highest": max(values),
+    }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    import csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    main()
