@@ -1,6 +1,8 @@
 """What labelling costs at scale: growth of distinct sentences, a long stream, one without repeats, Ray against local.
 
 - growth: distinct sentences and cache hits along Open-i and PadChest, and Heaps' law fitted to them;
+- costs: seconds of one core for a sentence that is read, for a report whose sentences are all known, and for a report
+  that the driver reads and hands over;
 - stream: made-up reports that grow like Open-i, labelled by the command: memory of each worker and speed over the run;
 - distinct: the same with no sentence twice, so that no cache helps: speed at the end against that at the start;
 - engines: local and Ray with one worker, the same reports, by turns, all processes bound to one core;
@@ -16,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import random
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -28,11 +32,19 @@ from tempfile import TemporaryDirectory
 from corpora import Report
 from tests.benchmarks.load import corpus_reports, write_csv
 from tests.benchmarks.measure import machine, run_measured
-from tests.benchmarks.simulate import Growth, Heaps, Simulation, measure_growth, training_reports
+from tests.benchmarks.simulate import (
+    Growth,
+    Heaps,
+    Simulation,
+    measure_growth,
+    padchest_sentences,
+    sentences_of,
+    training_reports,
+)
 from tests.benchmarks.watch import Sample, run_watched, speed_between, worker_mib_between
 
 RADLABEL = Path(sys.executable).with_name("radlabel")
-PARTS = ("growth", "stream", "distinct", "engines", "cache")
+PARTS = ("growth", "costs", "stream", "distinct", "engines", "cache")
 SHARD_RECORDS = 10_000
 MAX_MIB_PER_WORKER = 1536
 MAX_OVERHEAD = 0.25
@@ -58,6 +70,7 @@ def main() -> None:
         folder = Path(name)
         parts: dict[str, Callable[[], dict[str, object]]] = {
             "growth": measure_all_growth,
+            "costs": lambda: measure_costs(folder),
             "stream": lambda: measure_stream(folder, options.stream, options.jobs, law),
             "distinct": lambda: measure_stream(folder, options.distinct, options.jobs, None),
             "engines": lambda: measure_engines(folder, options.engines, options.repeats),
@@ -77,9 +90,10 @@ def measure_all_growth() -> dict[str, object]:
     found: dict[str, object] = {}
     for name in ("openi", "padchest"):
         reports = training_reports() if name == "openi" else list(corpus_reports(name))
-        found[name] = growth_as_json(measure_growth(reports))
+        cut = sentences_of if name == "openi" else padchest_sentences
+        found[name] = growth_as_json(measure_growth(reports, cut))
         random.Random(0).shuffle(reports)
-        found[f"{name}_shuffled"] = growth_as_json(measure_growth(reports))
+        found[f"{name}_shuffled"] = growth_as_json(measure_growth(reports, cut))
     return found
 
 
@@ -102,6 +116,43 @@ def growth_as_json(growth: Growth) -> dict[str, object]:
             str(reports): round(law.expected(reports * n / growth.reports[-1]))
             for reports in (1_000_000, 50_000_000, 1_000_000_000)
         },
+    }
+
+
+def measure_costs(folder: Path) -> dict[str, object]:
+    """Return what the parts of the work cost, in processor seconds, so that a busy machine does not change them."""
+    from nlp_service.chunks import iter_chunks, plan_inputs
+    from nlp_service.labeler import Labeler
+    from nlp_service.rows import RowForm
+    from nlp_service.writers import writer_for
+
+    reports = training_reports()
+    source = folder / "costs.csv"
+    write_csv(reports, source)
+    labeler = Labeler(threads=1)
+    seconds = []
+    for _ in range(2):
+        started = time.process_time()
+        rows = list(labeler.label_many(reports))
+        seconds.append(time.process_time() - started)
+        if len(seconds) == 1:
+            misses = labeler.cache_counts[1]
+    writer = writer_for(".parquet", RowForm(labeler.label_sets, labeler.model))
+    started = time.process_time()
+    for low in range(0, len(rows), 500):
+        writer.encode(rows[low : low + 500])
+    writing = time.process_time() - started
+    started = time.process_time()
+    for chunk in iter_chunks(plan_inputs([source], None)):
+        pickle.loads(pickle.dumps(chunk))
+    driver = time.process_time() - started
+    return {
+        "reports": len(reports),
+        "sentences_per_report": round(sum(labeler.cache_counts) / 2 / len(reports), 2),
+        "ms_per_new_sentence": round(1000 * (seconds[0] - seconds[1]) / misses, 3),
+        "ms_per_known_report": round(1000 * seconds[1] / len(reports), 3),
+        "ms_per_written_report": round(1000 * writing / len(reports), 3),
+        "ms_per_report_in_driver": round(1000 * driver / len(reports), 3),
     }
 
 
