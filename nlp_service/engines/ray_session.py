@@ -103,7 +103,8 @@ def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
                     "_temp_dir": folder,
                     "_node_ip_address": "127.0.0.1",
                     # What does not fit into memory would be written to a disk, and it holds reports.
-                    "_system_config": {"automatic_object_spilling_enabled": False},
+                    # Ray's workers would make way for every other process of the machine, those of a local run do not.
+                    "_system_config": {"automatic_object_spilling_enabled": False, "worker_niceness": 0},
                 },
                 {ray_guard.VARIABLE: folder, **_token()},
             )

@@ -22,6 +22,7 @@ import pickle
 import random
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -41,7 +42,7 @@ from tests.benchmarks.simulate import (
     sentences_of,
     training_reports,
 )
-from tests.benchmarks.watch import Sample, run_watched, speed_between, worker_mib_between
+from tests.benchmarks.watch import Sample, run_timed, run_watched, speed_between, worker_mib_between
 
 RADLABEL = Path(sys.executable).with_name("radlabel")
 PARTS = ("growth", "costs", "stream", "distinct", "engines", "cache")
@@ -65,11 +66,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results to this file, part by part")
     options = parser.parse_args()
     results: dict[str, object] = {"benchmark": "scale", "machine": machine()}
-    law = measure_growth(training_reports()).fit()
+    law = measure_growth(map(sentences_of, training_reports())).fit()
     with TemporaryDirectory(prefix="radlabel-bench-", dir=options.folder) as name:
         folder = Path(name)
         parts: dict[str, Callable[[], dict[str, object]]] = {
-            "growth": measure_all_growth,
+            "growth": lambda: measure_all_growth(options.stream, law),
             "costs": lambda: measure_costs(folder),
             "stream": lambda: measure_stream(folder, options.stream, options.jobs, law),
             "distinct": lambda: measure_stream(folder, options.distinct, options.jobs, None),
@@ -85,15 +86,17 @@ def main() -> None:
     print(json.dumps(results, indent=2))
 
 
-def measure_all_growth() -> dict[str, object]:
-    """Return the growth of both corpora, each in its own order and shuffled, and the law of each."""
+def measure_all_growth(simulated: int, law: Heaps) -> dict[str, object]:
+    """Return the growth of both corpora, each in its own order and shuffled, and that of so many simulated reports."""
     found: dict[str, object] = {}
     for name in ("openi", "padchest"):
         reports = training_reports() if name == "openi" else list(corpus_reports(name))
         cut = sentences_of if name == "openi" else padchest_sentences
-        found[name] = growth_as_json(measure_growth(reports, cut))
+        found[name] = growth_as_json(measure_growth(map(cut, reports)))
         random.Random(0).shuffle(reports)
-        found[f"{name}_shuffled"] = growth_as_json(measure_growth(reports, cut))
+        found[f"{name}_shuffled"] = growth_as_json(measure_growth(map(cut, reports)))
+    stream = Simulation(training_reports()).sentences(simulated, law)
+    found["simulated"] = growth_as_json(measure_growth(stream, cache_sizes=(8192, 32_768, 262_144, 2_097_152)))
     return found
 
 
@@ -161,7 +164,7 @@ def measure_stream(folder: Path, count: int, jobs: int, law: Heaps | None) -> di
     source, output = folder / "stream.csv", folder / "labels.parquet"
     simulation = Simulation(training_reports())
     write_csv(simulation.growing(count, law) if law else simulation.all_distinct(count), source)
-    growth = measure_growth(read_back(source)) if law else None
+    growth = measure_growth(map(sentences_of, read_back(source))) if law else None
     command: list[str | Path] = [
         RADLABEL,
         "label",
@@ -204,44 +207,39 @@ def stream_as_json(summary: dict[str, object], samples: list[Sample]) -> dict[st
 
 
 def measure_engines(folder: Path, count: int, repeats: int) -> dict[str, object]:
-    """Return what Ray costs over the local engine with one worker: the same core for all of their processes."""
+    """Return what Ray costs over the local engine with one worker, by turns, all of their processes on one core.
+
+    Wall time is what a user waits; processor time does not change with what else the machine does.
+    """
     source, one = folder / "engines.csv", folder / "one.csv"
     n_reports = write_csv(islice(corpus_reports("padchest"), count), source)
     write_csv(islice(corpus_reports("padchest"), 1), one)
-    walls: dict[str, list[float]] = {"local": [], "ray": []}
-    starts: dict[str, list[float]] = {"local": [], "ray": []}
+    times: dict[tuple[str, Path], list[tuple[float, float]]] = defaultdict(list)
     outputs = {}
     for _ in range(repeats):
-        for engine in walls:
-            for times, reports in ((starts, one), (walls, source)):
+        for engine in ("local", "ray"):
+            for reports in (one, source):
                 output = folder / f"{engine}.jsonl"
                 output.unlink(missing_ok=True)
-                command: list[str | Path] = [
-                    "taskset",
-                    "--cpu-list",
-                    "0",
-                    RADLABEL,
-                    "label",
-                    reports,
-                    "-o",
-                    output,
-                    "--jobs",
-                    "1",
-                ]
-                times[engine].append(run_measured([*command, "--engine", engine]).wall_s)
+                command: list[str | Path] = ["taskset", "--cpu-list", "0", RADLABEL, "label", reports, "-o", output]
+                times[engine, reports].append(run_timed([*command, "--jobs", "1", "--engine", engine]))
             outputs[engine] = output.read_bytes()
-    start = {engine: median(times) for engine, times in starts.items()}
-    wall = {engine: median(times) for engine, times in walls.items()}
-    after_start = {engine: wall[engine] - start[engine] for engine in wall}
-    return {
+    found: dict[str, object] = {
         "reports": n_reports,
         "same_bytes": outputs["local"] == outputs["ray"],
-        "start_s": {engine: round(seconds, 2) for engine, seconds in start.items()},
-        "wall_s": {engine: [round(second, 2) for second in times] for engine, times in walls.items()},
-        "overhead_with_start": round(wall["ray"] / wall["local"] - 1, 3),
-        "overhead_after_start": round(after_start["ray"] / after_start["local"] - 1, 3),
         "bar": MAX_OVERHEAD,
     }
+    for kind, name in enumerate(("wall", "cpu")):
+        start = {engine: median(t[kind] for t in times[engine, one]) for engine in outputs}
+        whole = {engine: median(t[kind] for t in times[engine, source]) for engine in outputs}
+        found[name] = {
+            "start_s": {engine: round(seconds, 2) for engine, seconds in start.items()},
+            "whole_s": {engine: round(seconds, 2) for engine, seconds in whole.items()},
+            "runs_s": {engine: [round(t[kind], 2) for t in times[engine, source]] for engine in outputs},
+            "overhead_with_start": round(whole["ray"] / whole["local"] - 1, 3),
+            "overhead_after_start": round((whole["ray"] - start["ray"]) / (whole["local"] - start["local"]) - 1, 3),
+        }
+    return found
 
 
 def measure_cache_file(folder: Path, repeats: int) -> dict[str, object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +80,12 @@ def padchest_sentences(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def measure_growth(
-    reports: Iterable[Report],
-    sentences: Callable[[Report], Iterable[tuple[str, str]]] = sentences_of,
+    reports: Iterable[Iterable[tuple[str, str]]],
     *,
     cache_sizes: Sequence[int] = (8192, 32_768),
     points: int = 40,
 ) -> Growth:
-    """Count along reports, in their order, at about so many points for each power of ten."""
+    """Count along the sentences of reports, in their order, at about so many points for each power of ten."""
     seen = set[int]()
     caches: dict[int, OrderedDict[int, None]] = {size: OrderedDict() for size in cache_sizes}
     hits = dict.fromkeys(cache_sizes, 0)
@@ -104,7 +103,7 @@ def measure_growth(
 
     for report in reports:
         n_reports += 1
-        for pair in sentences(report):
+        for pair in report:
             n += 1
             key = hash(pair)
             seen.add(key)
@@ -161,12 +160,20 @@ class Simulation:
         """Yield reports in which no sentence stands twice."""
         return (self._report(number, None) for number in range(count))
 
+    def sentences(self, count: int, law: Heaps) -> Iterator[list[tuple[str, str]]]:
+        """Yield the sentences of such reports, without putting them together to texts and cutting these again."""
+        for _ in range(count):
+            yield [(section, text) for section, texts in self._sections(law) for text in texts]
+
     def _report(self, number: int, law: Heaps | None) -> Report:
-        parts = []
-        for section, length in self._choose.choice(self._skeletons):
-            sentences = [self._sentence(section, law) for _ in range(length)]
-            parts.append(f"{section.upper()}:\n{' '.join(sentences)}")
+        parts = [f"{section.upper()}:\n{' '.join(texts)}" for section, texts in self._sections(law)]
         return Report(f"s{number}", "\n".join(parts), accession_number=f"S{number:09d}")
+
+    def _sections(self, law: Heaps | None) -> list[tuple[str, list[str]]]:
+        return [
+            (section, [self._sentence(section, law) for _ in range(length)])
+            for section, length in self._choose.choice(self._skeletons)
+        ]
 
     def _sentence(self, section: str, law: Heaps | None) -> str:
         self._place += 1
