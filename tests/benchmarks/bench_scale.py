@@ -23,14 +23,13 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from corpora import Report
 from tests.benchmarks.load import corpus_reports, write_csv
 from tests.benchmarks.measure import machine, run_measured
 from tests.benchmarks.simulate import (
@@ -164,7 +163,8 @@ def measure_stream(folder: Path, count: int, jobs: int, law: Heaps | None) -> di
     source, output = folder / "stream.csv", folder / "labels.parquet"
     simulation = Simulation(training_reports())
     write_csv(simulation.growing(count, law) if law else simulation.all_distinct(count), source)
-    growth = measure_growth(map(sentences_of, read_back(source))) if law else None
+    again = Simulation(training_reports())  # of the same seed, and so of the same sentences
+    growth = measure_growth(again.sentences(count, law)) if law else None
     command: list[str | Path] = [
         RADLABEL,
         "label",
@@ -179,13 +179,6 @@ def measure_stream(folder: Path, count: int, jobs: int, law: Heaps | None) -> di
     summary, samples = run_watched([*command, "--jobs", str(jobs)])
     source.unlink()
     return {"jobs": jobs, **stream_as_json(summary, samples), "growth": growth and growth_as_json(growth)}
-
-
-def read_back(path: Path) -> Iterable[Report]:
-    """Yield the reports of a file that was written."""
-    from corpora import read_reports
-
-    return read_reports(path)
 
 
 def stream_as_json(summary: dict[str, object], samples: list[Sample]) -> dict[str, object]:

@@ -1,16 +1,16 @@
 """How the distinct sentences of an archive grow, and streams of reports that grow alike, as long as wanted.
 
 Heaps' law: among the first n sentences there are about ``k * n ** beta`` distinct ones. A simulated report has the
-sections of a real training report. Each sentence in it is new with the probability that the law's slope has at its
-place: a training sentence that has not been used yet, and when these are used up, one with the number of an image
-added. If it is not new, it is one that stood before in such a section, drawn by how often it stood (Simon's process,
-whose frequencies follow Zipf's law as those of real sentences do).
+sections of a real training report. The stream goes on where the training reports end. As often there as sentences stood
+that stand more than once, it draws one of these by its count, so that frequent sentences stay as frequent as they are.
+The rest is new with the probability that the law's slope has at its place (a real sentence with the number of an image
+added), or one of the rest that stood before.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -134,21 +134,24 @@ class Simulation:
     def __init__(self, reports: Sequence[Report], seed: int = 0) -> None:
         self._choose = random.Random(seed)
         self._skeletons: list[Skeleton] = []
-        self._unused: defaultdict[str, list[str]] = defaultdict(list)
-        self._templates: defaultdict[str, list[str]] = defaultdict(list)
-        seen = set[tuple[str, str]]()
+        counts: Counter[tuple[str, str]] = Counter()
         for report in reports:
-            counts: dict[str, int] = {}
-            for section, text in sentences_of(report):
-                counts[section] = counts.get(section, 0) + 1
-                if (section, text) not in seen:
-                    seen.add((section, text))
-                    self._templates[section].append(text)
-            if counts:
-                self._skeletons.append(tuple(counts.items()))
-        for section, texts in self._templates.items():
-            self._unused[section] = self._choose.sample(texts, len(texts))
-        self._used: defaultdict[str, list[str]] = defaultdict(list)
+            sentences = list(sentences_of(report))
+            counts.update(sentences)
+            if sentences:
+                self._skeletons.append(tuple(Counter(section for section, _ in sentences).items()))
+        self._start = counts.total()
+        self._repeated: defaultdict[str, list[str]] = defaultdict(list)  # as often as they stand
+        self._rest: defaultdict[str, list[str]] = defaultdict(list)
+        self._known: defaultdict[str, list[str]] = defaultdict(list)
+        for (section, text), count in counts.items():
+            self._known[section].append(text)
+            (self._rest if count == 1 else self._repeated)[section].extend([text] * count)
+        self._share = {
+            section: len(self._repeated[section]) / (len(self._repeated[section]) + len(self._rest[section]))
+            for section in self._known
+        }
+        self._all_share = sum(map(len, self._repeated.values())) / self._start
         self._image = 0
         self._place = 0
 
@@ -177,21 +180,20 @@ class Simulation:
 
     def _sentence(self, section: str, law: Heaps | None) -> str:
         self._place += 1
-        used = self._used[section]
-        if law is None or not used or self._choose.random() < law.chance_of_new(self._place):
-            text = self._new(section, law is None)
+        if law is None:
+            return self._new(section)
+        if self._choose.random() < self._share[section]:
+            return self._choose.choice(self._repeated[section])
+        rest = self._rest[section]
+        is_new = self._choose.random() * (1 - self._all_share) < law.chance_of_new(self._start + self._place)
+        text = self._new(section) if is_new or not rest else self._choose.choice(rest)
+        if len(rest) < MEMORY:
+            rest.append(text)
         else:
-            text = self._choose.choice(used)
-        if law is not None:
-            if len(used) < MEMORY:
-                used.append(text)
-            else:
-                used[self._choose.randrange(MEMORY)] = text
+            rest[self._choose.randrange(MEMORY)] = text
         return text
 
-    def _new(self, section: str, changed: bool) -> str:
-        if self._unused[section] and not changed:
-            return self._unused[section].pop()
+    def _new(self, section: str) -> str:
         self._image += 1
-        text = self._choose.choice(self._templates[section]).rstrip()
+        text = self._choose.choice(self._known[section]).rstrip()
         return f"{text.rstrip('.')} (image {self._image})."
