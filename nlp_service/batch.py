@@ -183,8 +183,7 @@ def label_files(
     )
     # Where the workers are elsewhere, their GPUs are: this process reads nothing.
     labeler = (plan if options.name is EngineName.LOCAL else replace(plan, device=Device.CPU)).labeler()
-    if options.name is EngineName.LOCAL:
-        plan = replace(plan, device=labeler.device)
+    plan = plan.elsewhere() if options.name is EngineName.RAY else replace(plan, device=labeler.device)
     plan = replace(plan, identity=labeler.identity)
     run = _Run(plan, labeler, options, on_progress)
     records = iter_chunks(planned, columns=columns, encoding=encoding, limit=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,15 @@ class WorkPlan:
     def start(self) -> ChunkLabeler:
         """Return the worker of a process: one of several, so that it takes one thread."""
         return ChunkLabeler(self, self.labeler(threads=1))
+
+    def elsewhere(self) -> WorkPlan:
+        """Return the plan for processes that run in another folder, or on another machine with the same files."""
+        return replace(
+            self,
+            vocabulary=tuple(path.absolute() for path in self.vocabulary),
+            model=self.model and self.model.absolute(),
+            cache_file=self.cache_file and self.cache_file.absolute(),
+        )
 
     def labeler(self, *, threads: int | None = None) -> Labeler:
         """Return the labeler of the run; workers that share a machine take one thread each."""

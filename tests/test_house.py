@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 
 PACKAGES = ("corpora", "models", "nlp_service")
 # Heavy, or part of an extra: imported inside the function that needs them.
-LATE = {"torch", "transformers", "datasets", "duckdb", "onnx", "onnxruntime", "safetensors", "tokenizers"}
+LATE = {"ray", "torch", "transformers", "datasets", "duckdb", "onnx", "onnxruntime", "safetensors", "tokenizers"}
 GENERATED_REFERENCE = ROOT / "docs" / "cli.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "deploy").glob("**/*.md")])
 PYTHON_FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -10,6 +10,13 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from nlp_service.cli.engine_options import (
+    EngineOption,
+    GpusPerWorkerOption,
+    RayAddressOption,
+    WorkersOption,
+    checked_engine,
+)
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, discard_stdout, exit_on_error, stop_on_sigterm
 from nlp_service.cli.progress import progress_as_json, shown_progress
 from nlp_service.engines import EngineName
@@ -78,18 +85,7 @@ def label(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of text inputs (default: detected per file).", show_default=False)
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            "--workers",
-            min=1,
-            help="Number of processes (default: one a core, at most 8), or of workers on the Ray cluster (default: as "
-            "many as it has room for).",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: WorkersOption = None,
     limit: Annotated[int | None, typer.Option(min=0, help="Read so many reports at most.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[
@@ -104,28 +100,9 @@ def label(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            help="Where the work is done: processes of this machine, or a Ray cluster. The output has the same bytes.",
-        ),
-    ] = EngineName.LOCAL.value,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Address of the Ray cluster, or `auto` for one that runs here (default: Ray is started for this run, "
-            "on this machine).",
-            show_default=False,
-        ),
-    ] = None,
-    gpus_per_worker: Annotated[
-        float,
-        typer.Option(
-            min=0.0, help="Share of a GPU for each worker of the engine ray: with 0.25, four have one together."
-        ),
-    ] = 0.0,
+    engine: EngineOption = EngineName.LOCAL.value,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0.0,
     shard_records: Annotated[
         int | None,
         typer.Option(
@@ -219,13 +196,8 @@ def label(
         raise typer.BadParameter("go on with the run, or start over: not both", param_hint="--resume, --overwrite")
     if resume and output == STDOUT:
         raise typer.BadParameter("what went to stdout cannot be resumed", param_hint="--resume")
-    reader, engine_name = _reader_and_engine(reader, engine)
-    if engine_name is not EngineName.RAY and (ray_address is not None or gpus_per_worker):
-        raise typer.BadParameter(
-            "these are for --engine ray", param_hint="--ray-address" if ray_address else "--gpus-per-worker"
-        )
-    if gpus_per_worker > 1 and gpus_per_worker % 1:
-        raise typer.BadParameter("a part of one GPU, or whole ones", param_hint="--gpus-per-worker")
+    reader, engine = _reader_and_engine(reader, engine)
+    engine_name = checked_engine(engine, ray_address, gpus_per_worker)
     if shard_records is not None and output == STDOUT:
         raise typer.BadParameter("stdout cannot be a folder", param_hint="--shard-records")
     if model is not None and reader is ReaderKind.RULES:
@@ -278,14 +250,12 @@ def label(
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
-def _reader_and_engine(reader: ReaderKind, engine: str) -> tuple[ReaderKind, EngineName]:
+def _reader_and_engine(reader: ReaderKind, engine: str) -> tuple[ReaderKind, str]:
     """Return what reads, and where. ``--engine`` once chose the reader: what it took then still means that."""
     if engine in {*ReaderKind}:
         typer.echo(f"note: --engine {engine} is called --reader {engine} now", err=True)
-        return ReaderKind(engine), EngineName.LOCAL
-    if engine not in {*EngineName}:
-        raise typer.BadParameter(f"{engine!r} is neither local nor ray", param_hint="--engine")
-    return reader, EngineName(engine)
+        return ReaderKind(engine), EngineName.LOCAL.value
+    return reader, engine
 
 
 def _column_mapping(pairs: list[str]) -> dict[str, str]:

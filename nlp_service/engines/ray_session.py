@@ -89,7 +89,7 @@ def workers_with_room(ray: ModuleType, options: EngineOptions) -> int:
 @contextmanager
 def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
     # Ray's folder holds sockets and logs: for this user alone, and gone at the end.
-    folder = tempfile.mkdtemp(prefix="radlabel-", dir=_short_folder())
+    folder = tempfile.mkdtemp(prefix="radlabel-", dir=short_folder())
     command = [sys.executable, "-I", ray_guard.__file__, folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # its end closes the pipe, and waits
         try:
@@ -103,7 +103,8 @@ def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
                     "_temp_dir": folder,
                     "_node_ip_address": "127.0.0.1",
                     # What does not fit into memory would be written to a disk, and it holds reports.
-                    "_system_config": {"automatic_object_spilling_enabled": False},
+                    # Ray's workers would make way for every other process of the machine, those of a local run do not.
+                    "_system_config": {"automatic_object_spilling_enabled": False, "worker_niceness": 0},
                 },
                 {ray_guard.VARIABLE: folder, **_token()},
             )
@@ -113,7 +114,7 @@ def _own_cluster(ray: ModuleType, workers: int) -> Iterator[None]:
             _forget_token()
 
 
-def _short_folder() -> str:
+def short_folder() -> str:
     """Return where temporary files go, or a shorter path: the names of sockets are bounded by the system."""
     usual = tempfile.gettempdir()
     short = "/tmp"

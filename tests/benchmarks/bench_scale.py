@@ -1,6 +1,8 @@
 """What labelling costs at scale: growth of distinct sentences, a long stream, one without repeats, Ray against local.
 
 - growth: distinct sentences and cache hits along Open-i and PadChest, and Heaps' law fitted to them;
+- costs: seconds of one core for a sentence that is read, for a report whose sentences are all known, and for a report
+  that the driver reads and hands over;
 - stream: made-up reports that grow like Open-i, labelled by the command: memory of each worker and speed over the run;
 - distinct: the same with no sentence twice, so that no cache helps: speed at the end against that at the start;
 - engines: local and Ray with one worker, the same reports, by turns, all processes bound to one core;
@@ -16,23 +18,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import random
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from corpora import Report
 from tests.benchmarks.load import corpus_reports, write_csv
 from tests.benchmarks.measure import machine, run_measured
-from tests.benchmarks.simulate import Growth, Heaps, Simulation, measure_growth, training_reports
-from tests.benchmarks.watch import Sample, run_watched, speed_between, worker_mib_between
+from tests.benchmarks.simulate import (
+    Growth,
+    Heaps,
+    Simulation,
+    measure_growth,
+    padchest_sentences,
+    sentences_of,
+    training_reports,
+)
+from tests.benchmarks.watch import Sample, run_timed, run_watched, speed_between, worker_mib_between
 
 RADLABEL = Path(sys.executable).with_name("radlabel")
-PARTS = ("growth", "stream", "distinct", "engines", "cache")
+PARTS = ("growth", "costs", "stream", "distinct", "engines", "cache")
 SHARD_RECORDS = 10_000
 MAX_MIB_PER_WORKER = 1536
 MAX_OVERHEAD = 0.25
@@ -53,11 +65,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results to this file, part by part")
     options = parser.parse_args()
     results: dict[str, object] = {"benchmark": "scale", "machine": machine()}
-    law = measure_growth(training_reports()).fit()
+    law = measure_growth(map(sentences_of, training_reports())).fit()
     with TemporaryDirectory(prefix="radlabel-bench-", dir=options.folder) as name:
         folder = Path(name)
         parts: dict[str, Callable[[], dict[str, object]]] = {
-            "growth": measure_all_growth,
+            "growth": lambda: measure_all_growth(options.stream, law),
+            "costs": lambda: measure_costs(folder),
             "stream": lambda: measure_stream(folder, options.stream, options.jobs, law),
             "distinct": lambda: measure_stream(folder, options.distinct, options.jobs, None),
             "engines": lambda: measure_engines(folder, options.engines, options.repeats),
@@ -72,14 +85,17 @@ def main() -> None:
     print(json.dumps(results, indent=2))
 
 
-def measure_all_growth() -> dict[str, object]:
-    """Return the growth of both corpora, each in its own order and shuffled, and the law of each."""
+def measure_all_growth(simulated: int, law: Heaps) -> dict[str, object]:
+    """Return the growth of both corpora, each in its own order and shuffled, and that of so many simulated reports."""
     found: dict[str, object] = {}
     for name in ("openi", "padchest"):
         reports = training_reports() if name == "openi" else list(corpus_reports(name))
-        found[name] = growth_as_json(measure_growth(reports))
+        cut = sentences_of if name == "openi" else padchest_sentences
+        found[name] = growth_as_json(measure_growth(map(cut, reports)))
         random.Random(0).shuffle(reports)
-        found[f"{name}_shuffled"] = growth_as_json(measure_growth(reports))
+        found[f"{name}_shuffled"] = growth_as_json(measure_growth(map(cut, reports)))
+    stream = Simulation(training_reports()).sentences(simulated, law)
+    found["simulated"] = growth_as_json(measure_growth(stream, cache_sizes=(8192, 32_768, 262_144, 2_097_152)))
     return found
 
 
@@ -105,12 +121,50 @@ def growth_as_json(growth: Growth) -> dict[str, object]:
     }
 
 
+def measure_costs(folder: Path) -> dict[str, object]:
+    """Return what the parts of the work cost, in processor seconds, so that a busy machine does not change them."""
+    from nlp_service.chunks import iter_chunks, plan_inputs
+    from nlp_service.labeler import Labeler
+    from nlp_service.rows import RowForm
+    from nlp_service.writers import writer_for
+
+    reports = training_reports()
+    source = folder / "costs.csv"
+    write_csv(reports, source)
+    labeler = Labeler(threads=1)
+    seconds = []
+    for _ in range(2):
+        started = time.process_time()
+        rows = list(labeler.label_many(reports))
+        seconds.append(time.process_time() - started)
+        if len(seconds) == 1:
+            misses = labeler.cache_counts[1]
+    writer = writer_for(".parquet", RowForm(labeler.label_sets, labeler.model))
+    started = time.process_time()
+    for low in range(0, len(rows), 500):
+        writer.encode(rows[low : low + 500])
+    writing = time.process_time() - started
+    started = time.process_time()
+    for chunk in iter_chunks(plan_inputs([source], None)):
+        pickle.loads(pickle.dumps(chunk))
+    driver = time.process_time() - started
+    return {
+        "reports": len(reports),
+        "sentences_per_report": round(sum(labeler.cache_counts) / 2 / len(reports), 2),
+        "ms_per_new_sentence": round(1000 * (seconds[0] - seconds[1]) / misses, 3),
+        "ms_per_known_report": round(1000 * seconds[1] / len(reports), 3),
+        "ms_per_written_report": round(1000 * writing / len(reports), 3),
+        "ms_per_report_in_driver": round(1000 * driver / len(reports), 3),
+    }
+
+
 def measure_stream(folder: Path, count: int, jobs: int, law: Heaps | None) -> dict[str, object]:
     """Label a stream of simulated reports with the command, and return how it went from the start to the end."""
     source, output = folder / "stream.csv", folder / "labels.parquet"
     simulation = Simulation(training_reports())
     write_csv(simulation.growing(count, law) if law else simulation.all_distinct(count), source)
-    growth = measure_growth(read_back(source)) if law else None
+    again = Simulation(training_reports())  # of the same seed, and so of the same sentences
+    growth = measure_growth(again.sentences(count, law)) if law else None
     command: list[str | Path] = [
         RADLABEL,
         "label",
@@ -125,13 +179,6 @@ def measure_stream(folder: Path, count: int, jobs: int, law: Heaps | None) -> di
     summary, samples = run_watched([*command, "--jobs", str(jobs)])
     source.unlink()
     return {"jobs": jobs, **stream_as_json(summary, samples), "growth": growth and growth_as_json(growth)}
-
-
-def read_back(path: Path) -> Iterable[Report]:
-    """Yield the reports of a file that was written."""
-    from corpora import read_reports
-
-    return read_reports(path)
 
 
 def stream_as_json(summary: dict[str, object], samples: list[Sample]) -> dict[str, object]:
@@ -153,44 +200,39 @@ def stream_as_json(summary: dict[str, object], samples: list[Sample]) -> dict[st
 
 
 def measure_engines(folder: Path, count: int, repeats: int) -> dict[str, object]:
-    """Return what Ray costs over the local engine with one worker: the same core for all of their processes."""
+    """Return what Ray costs over the local engine with one worker, by turns, all of their processes on one core.
+
+    Wall time is what a user waits; processor time does not change with what else the machine does.
+    """
     source, one = folder / "engines.csv", folder / "one.csv"
     n_reports = write_csv(islice(corpus_reports("padchest"), count), source)
     write_csv(islice(corpus_reports("padchest"), 1), one)
-    walls: dict[str, list[float]] = {"local": [], "ray": []}
-    starts: dict[str, list[float]] = {"local": [], "ray": []}
+    times: dict[tuple[str, Path], list[tuple[float, float]]] = defaultdict(list)
     outputs = {}
     for _ in range(repeats):
-        for engine in walls:
-            for times, reports in ((starts, one), (walls, source)):
+        for engine in ("local", "ray"):
+            for reports in (one, source):
                 output = folder / f"{engine}.jsonl"
                 output.unlink(missing_ok=True)
-                command: list[str | Path] = [
-                    "taskset",
-                    "--cpu-list",
-                    "0",
-                    RADLABEL,
-                    "label",
-                    reports,
-                    "-o",
-                    output,
-                    "--jobs",
-                    "1",
-                ]
-                times[engine].append(run_measured([*command, "--engine", engine]).wall_s)
+                command: list[str | Path] = ["taskset", "--cpu-list", "0", RADLABEL, "label", reports, "-o", output]
+                times[engine, reports].append(run_timed([*command, "--jobs", "1", "--engine", engine]))
             outputs[engine] = output.read_bytes()
-    start = {engine: median(times) for engine, times in starts.items()}
-    wall = {engine: median(times) for engine, times in walls.items()}
-    after_start = {engine: wall[engine] - start[engine] for engine in wall}
-    return {
+    found: dict[str, object] = {
         "reports": n_reports,
         "same_bytes": outputs["local"] == outputs["ray"],
-        "start_s": {engine: round(seconds, 2) for engine, seconds in start.items()},
-        "wall_s": {engine: [round(second, 2) for second in times] for engine, times in walls.items()},
-        "overhead_with_start": round(wall["ray"] / wall["local"] - 1, 3),
-        "overhead_after_start": round(after_start["ray"] / after_start["local"] - 1, 3),
         "bar": MAX_OVERHEAD,
     }
+    for kind, name in enumerate(("wall", "cpu")):
+        start = {engine: median(t[kind] for t in times[engine, one]) for engine in outputs}
+        whole = {engine: median(t[kind] for t in times[engine, source]) for engine in outputs}
+        found[name] = {
+            "start_s": {engine: round(seconds, 2) for engine, seconds in start.items()},
+            "whole_s": {engine: round(seconds, 2) for engine, seconds in whole.items()},
+            "runs_s": {engine: [round(t[kind], 2) for t in times[engine, source]] for engine in outputs},
+            "overhead_with_start": round(whole["ray"] / whole["local"] - 1, 3),
+            "overhead_after_start": round((whole["ray"] - start["ray"]) / (whole["local"] - start["local"]) - 1, 3),
+        }
+    return found
 
 
 def measure_cache_file(folder: Path, repeats: int) -> dict[str, object]:

@@ -1,16 +1,16 @@
 """How the distinct sentences of an archive grow, and streams of reports that grow alike, as long as wanted.
 
 Heaps' law: among the first n sentences there are about ``k * n ** beta`` distinct ones. A simulated report has the
-sections of a real training report. Each sentence in it is new with the probability that the law's slope has at its
-place: a training sentence that has not been used yet, and when these are used up, one with the number of an image
-added. If it is not new, it is one that stood before in such a section, drawn by how often it stood (Simon's process,
-whose frequencies follow Zipf's law as those of real sentences do).
+sections of a real training report. The stream goes on where the training reports end. As often there as sentences stood
+that stand more than once, it draws one of these by its count, so that frequent sentences stay as frequent as they are.
+The rest is new with the probability that the law's slope has at its place (a real sentence with the number of an image
+added), or one of the rest that stood before.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,8 +72,20 @@ def sentences_of(report: Report) -> Iterator[tuple[str, str]]:
             yield span.section.value, report.text[span.start : span.end]
 
 
-def measure_growth(reports: Iterable[Report], cache_sizes: Sequence[int] = (8192, 32_768), points: int = 40) -> Growth:
-    """Count along reports, in their order, at about so many points for each power of ten."""
+def padchest_sentences(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the sentences of a report of PadChest, whose texts are stemmed and have their full stops set apart."""
+    for text in report.text.split(" . "):
+        if text.strip(" ."):
+            yield "", text.strip(" .")
+
+
+def measure_growth(
+    reports: Iterable[Iterable[tuple[str, str]]],
+    *,
+    cache_sizes: Sequence[int] = (8192, 32_768),
+    points: int = 40,
+) -> Growth:
+    """Count along the sentences of reports, in their order, at about so many points for each power of ten."""
     seen = set[int]()
     caches: dict[int, OrderedDict[int, None]] = {size: OrderedDict() for size in cache_sizes}
     hits = dict.fromkeys(cache_sizes, 0)
@@ -91,7 +103,7 @@ def measure_growth(reports: Iterable[Report], cache_sizes: Sequence[int] = (8192
 
     for report in reports:
         n_reports += 1
-        for pair in sentences_of(report):
+        for pair in report:
             n += 1
             key = hash(pair)
             seen.add(key)
@@ -122,21 +134,24 @@ class Simulation:
     def __init__(self, reports: Sequence[Report], seed: int = 0) -> None:
         self._choose = random.Random(seed)
         self._skeletons: list[Skeleton] = []
-        self._unused: defaultdict[str, list[str]] = defaultdict(list)
-        self._templates: defaultdict[str, list[str]] = defaultdict(list)
-        seen = set[tuple[str, str]]()
+        counts: Counter[tuple[str, str]] = Counter()
         for report in reports:
-            counts: dict[str, int] = {}
-            for section, text in sentences_of(report):
-                counts[section] = counts.get(section, 0) + 1
-                if (section, text) not in seen:
-                    seen.add((section, text))
-                    self._templates[section].append(text)
-            if counts:
-                self._skeletons.append(tuple(counts.items()))
-        for section, texts in self._templates.items():
-            self._unused[section] = self._choose.sample(texts, len(texts))
-        self._used: defaultdict[str, list[str]] = defaultdict(list)
+            sentences = list(sentences_of(report))
+            counts.update(sentences)
+            if sentences:
+                self._skeletons.append(tuple(Counter(section for section, _ in sentences).items()))
+        self._start = counts.total()
+        self._repeated: defaultdict[str, list[str]] = defaultdict(list)  # as often as they stand
+        self._rest: defaultdict[str, list[str]] = defaultdict(list)
+        self._known: defaultdict[str, list[str]] = defaultdict(list)
+        for (section, text), count in counts.items():
+            self._known[section].append(text)
+            (self._rest if count == 1 else self._repeated)[section].extend([text] * count)
+        self._share = {
+            section: len(self._repeated[section]) / (len(self._repeated[section]) + len(self._rest[section]))
+            for section in self._known
+        }
+        self._all_share = sum(map(len, self._repeated.values())) / self._start
         self._image = 0
         self._place = 0
 
@@ -148,30 +163,37 @@ class Simulation:
         """Yield reports in which no sentence stands twice."""
         return (self._report(number, None) for number in range(count))
 
+    def sentences(self, count: int, law: Heaps) -> Iterator[list[tuple[str, str]]]:
+        """Yield the sentences of such reports, without putting them together to texts and cutting these again."""
+        for _ in range(count):
+            yield [(section, text) for section, texts in self._sections(law) for text in texts]
+
     def _report(self, number: int, law: Heaps | None) -> Report:
-        parts = []
-        for section, length in self._choose.choice(self._skeletons):
-            sentences = [self._sentence(section, law) for _ in range(length)]
-            parts.append(f"{section.upper()}:\n{' '.join(sentences)}")
+        parts = [f"{section.upper()}:\n{' '.join(texts)}" for section, texts in self._sections(law)]
         return Report(f"s{number}", "\n".join(parts), accession_number=f"S{number:09d}")
+
+    def _sections(self, law: Heaps | None) -> list[tuple[str, list[str]]]:
+        return [
+            (section, [self._sentence(section, law) for _ in range(length)])
+            for section, length in self._choose.choice(self._skeletons)
+        ]
 
     def _sentence(self, section: str, law: Heaps | None) -> str:
         self._place += 1
-        used = self._used[section]
-        if law is None or not used or self._choose.random() < law.chance_of_new(self._place):
-            text = self._new(section, law is None)
+        if law is None:
+            return self._new(section)
+        if self._choose.random() < self._share[section]:
+            return self._choose.choice(self._repeated[section])
+        rest = self._rest[section]
+        is_new = self._choose.random() * (1 - self._all_share) < law.chance_of_new(self._start + self._place)
+        text = self._new(section) if is_new or not rest else self._choose.choice(rest)
+        if len(rest) < MEMORY:
+            rest.append(text)
         else:
-            text = self._choose.choice(used)
-        if law is not None:
-            if len(used) < MEMORY:
-                used.append(text)
-            else:
-                used[self._choose.randrange(MEMORY)] = text
+            rest[self._choose.randrange(MEMORY)] = text
         return text
 
-    def _new(self, section: str, changed: bool) -> str:
-        if self._unused[section] and not changed:
-            return self._unused[section].pop()
+    def _new(self, section: str) -> str:
         self._image += 1
-        text = self._choose.choice(self._templates[section]).rstrip()
+        text = self._choose.choice(self._known[section]).rstrip()
         return f"{text.rstrip('.')} (image {self._image})."

@@ -93,3 +93,18 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, reports: Path, monkeypat
     with pytest.raises(EngineUnavailable, match=r"pip install 'radlabel\[ray\]'"):
         label_files([reports], tmp_path / "labels.csv", engine="ray", reader="rules")
     assert not (tmp_path / "labels.csv.part").exists()
+
+
+def test_gpu_that_is_not_there_is_a_warning_and_all_is_labeled(tmp_path: Path, reports: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime knows GPUs")
+    outputs = [tmp_path / "cpu.jsonl", tmp_path / "cuda.jsonl"]
+    for output in outputs:
+        code, err = run("label", reports, "-o", output, "--device", output.stem)
+        assert code == 0
+        assert ("warning: reading on the CPU: this onnxruntime is made for the CPU alone" in err) == (
+            output.stem == "cuda"
+        )
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()

@@ -36,9 +36,13 @@ def test_command_starts_ray_by_itself_and_leaves_nothing_running(tmp_path: Path,
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("TMPDIR", str(home))
-        options = ("--reader", "rules", "--workers", "1")
-        one = radlabel(tmp_path, "label", reports, "-o", tmp_path / "local.csv", *options)
-        two = radlabel(tmp_path, "label", reports, "-o", tmp_path / "ray.csv", "--engine", "ray", *options, cwd=crowded)
+        own = crowded / "own.yaml"
+        own.write_text("findings: [{id: own_sign, name: Own sign, synonyms: [sign of our own]}]\n", encoding="utf-8")
+        options = ("--reader", "rules", "--workers", "1", "--vocabulary")
+        one = radlabel(tmp_path, "label", reports, "-o", tmp_path / "local.csv", *options, own)
+        two = radlabel(
+            tmp_path, "label", reports, "-o", tmp_path / "ray.csv", "--engine", "ray", *options, own.name, cwd=crowded
+        )
     assert one.returncode == two.returncode == 1  # two rows failed
     assert (tmp_path / "local.csv").read_bytes() == (tmp_path / "ray.csv").read_bytes()
     assert [line.partition("(")[0] for line in two.stderr.splitlines()] == [
