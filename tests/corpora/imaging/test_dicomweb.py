@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from pydicom import dcmread
 from pydicom.uid import EnhancedSRStorage
 
 from corpora.errors import SourceUnreadable
@@ -20,6 +23,7 @@ from corpora.imaging.dicomweb import index_dicomweb
 from corpora.imaging.index_table import IndexInfo, read_index, read_info, unreadable_path
 from corpora.imaging.pictures import Pictures
 from corpora.imaging.server import Access, Retries
+from corpora.linking import link_files
 from tests.corpora.imaging.making import make_dataset, write
 from tests.corpora.imaging.orthanc import PASSWORD, USER, Orthanc, needs_orthanc
 
@@ -73,6 +77,41 @@ def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index
             assert np.array_equal(here.pixels, there.pixels)
             assert 0 <= here.pixels.min() < here.pixels.max() <= 1
             assert (here.view, here.placement) == (there.view, there.placement)
+
+
+def test_whole_objects_over_dicomweb_are_those_of_the_files(
+    pacs: Orthanc, folder_index: Path, radiographs: Path, tmp_path: Path
+) -> None:
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    files = dict(zip(*(read_index(folder_index)[name].to_pylist() for name in ("image_id", "file")), strict=True))
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS) as server:
+        for row in read_index(tmp_path / "web.parquet").to_pylist()[:3]:
+            assert server.dataset(row) == dcmread(radiographs / files[row["image_id"]])
+    gone = f"studies/1.2/series/1.2/instances/{row['sop_instance_uid']}"
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS, retries=AT_ONCE) as server:
+        with pytest.raises(SourceUnreadable, match="answers with status 404") as caught:
+            server.read({**row, "file": gone})
+        assert row["sop_instance_uid"] not in str(caught.value)
+
+
+def test_reports_link_to_the_same_images_in_both_indexes(
+    pacs: Orthanc, folder_index: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    reports = data_folder / "covid_cxr" / "reports.csv"
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    link_files(reports, folder_index, tmp_path / "from_folder")
+    link_files(reports, tmp_path / "web.parquet", tmp_path / "from_server")
+    one, other = (
+        pq.read_table(tmp_path / name / "linked.parquet", columns=["report_id", "image_id", "accession_number"])
+        for name in ("from_folder", "from_server")
+    )
+    pairs = {tuple(row.values()) for row in one.to_pylist()}
+    assert pairs == {tuple(row.values()) for row in other.to_pylist()}
+    with reports.open(encoding="utf-8", newline="") as stream:
+        reported = {row["accession"] for row in csv.DictReader(stream)}
+    indexed = [row for row in read_index(folder_index).to_pylist() if row["accession_number"] in reported]
+    assert len(pairs) == len(indexed) > 0
+    assert {image_id for _, image_id, _ in pairs} == {row["image_id"] for row in indexed}
 
 
 def test_wrong_password_is_told_and_not_quoted(pacs: Orthanc, tmp_path: Path) -> None:
