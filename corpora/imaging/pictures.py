@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from corpora.errors import SourceUnreadable
@@ -103,7 +103,9 @@ class Pictures:
                 raise SourceUnreadable(f"{name}: {error.strerror or 'cannot be read'}") from None
             except Exception as error:  # whatever a damaged byte leads to
                 raise SourceUnreadable(f"{name}: cannot be parsed ({type(error).__name__})") from None
-        if dataset.get("SOPInstanceUID") != row["sop_instance_uid"]:
+        with config.disable_value_validation():  # which would quote a UID that is none
+            found = dataset.get("SOPInstanceUID")
+        if row.get("sop_instance_uid") not in (None, found):
             raise SourceUnreadable(f"{name}: holds another image than when it was indexed")
         return dataset
 

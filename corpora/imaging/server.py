@@ -6,7 +6,7 @@ Errors name the host and the status, and never what was asked for: a path of WAD
 from __future__ import annotations
 
 import os
-import time
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,9 +82,11 @@ class DicomWebServer:
             self.url, session=self._session, headers=headers, timeout=self._retries.timeout_s, permissive_uid=True
         )
         self._client.set_http_retry_params(retry=False)
+        self._is_closed = threading.Event()
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the session; a request of another thread is not tried again."""
+        self._is_closed.set()
         self._session.close()
 
     def iter_study_pages(self, size: int, query: Mapping[str, str] | None = None) -> Iterator[list[str]]:
@@ -141,8 +143,8 @@ class DicomWebServer:
                 raise SourceUnreadable(
                     f"the server {self._host} does not answer as DICOMweb ({type(error).__name__})"
                 ) from None
-            if attempt < self._retries.attempts:
-                time.sleep(self._retries.wait_s * 2 ** (attempt - 1))
+            if attempt < self._retries.attempts and self._is_closed.wait(self._retries.wait_s * 2 ** (attempt - 1)):
+                break
         raise ServerAnswers(f"the DICOMweb server {self._host} {problem}, tried {self._retries.attempts} times", status)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -241,6 +244,22 @@ def test_run_that_is_not_resumed_starts_anew(wire: Wire, folder_index: Path, tmp
     assert rows_of(index) == rows_of(folder_index)
     studies = {str(row["study_instance_uid"]) for row in rows_of(index)}
     assert sum(path.endswith("/metadata") for path in wire.paths) == len(studies)
+
+
+def test_run_that_is_stopped_waits_for_no_retries(wire: Wire, tmp_path: Path) -> None:
+    wire.answers = {"/metadata": 503}
+    waits = Retries(attempts=5, wait_s=600, timeout_s=20)
+
+    def stop() -> None:
+        while not any(path.endswith("/metadata") for path in wire.paths):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        index_dicomweb(wire.url, tmp_path / "web.parquet", access=ACCESS, retries=waits)
+    stopper.join()
 
 
 def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp_path: Path) -> None:
