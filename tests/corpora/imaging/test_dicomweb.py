@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -146,7 +150,7 @@ def test_addresses_that_cannot_be_used_are_refused(url: str, tmp_path: Path) -> 
 class Wire:
     """A wire between client and server that a test may cut, or make answer what it wants; it counts what went over."""
 
-    def __init__(self, target: Orthanc) -> None:
+    def __init__(self, target: Orthanc, *, certificate: Path | None = None) -> None:
         wire = self
         self.paths: list[str] = []
         self.cut_after: int | None = None
@@ -193,8 +197,13 @@ class Wire:
                 pass  # a wire that was cut
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/dicom-web"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/dicom-web"
 
     def __enter__(self) -> Wire:
         self._thread.start()
@@ -337,6 +346,27 @@ def test_server_that_stops_half_way_is_told(radiographs: Path, tmp_path: Path) -
         orthanc.start()
         info = index_dicomweb(orthanc.url, index, access=ACCESS, resume=True, studies_per_page=4)
     assert info.images == 12
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_server_with_a_certificate_of_its_own_is_trusted_only_if_told(pacs: Orthanc, tmp_path: Path) -> None:
+    key, certificate, both = (tmp_path / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    index = tmp_path / "web.parquet"
+    told = replace(ACCESS, ca_file=str(certificate))
+    with Wire(pacs, certificate=both) as wire:
+        with pytest.raises(SourceUnreadable, match="cannot be trusted: RADLABEL_DICOMWEB_CA_FILE"):
+            index_dicomweb(wire.url, index, access=ACCESS, retries=AT_ONCE)
+        with pytest.raises(SourceUnreadable, match=r"nowhere\.pem: there is no such file"):
+            index_dicomweb(wire.url, index, access=replace(ACCESS, ca_file=str(tmp_path / "nowhere.pem")))
+        assert not index.exists()
+        info = index_dicomweb(wire.url, index, access=told)
+        assert info.root.startswith("https://")
+        with Pictures(info, access=told) as pictures:
+            assert pictures.read(read_index(index).to_pylist()[0]).pixels.size
 
 
 def test_objects_that_are_no_images_are_counted(tmp_path: Path) -> None:
