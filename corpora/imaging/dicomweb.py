@@ -72,6 +72,7 @@ def index_dicomweb(
         pool = ThreadPoolExecutor(connections)
         stack.callback(pool.shutdown, cancel_futures=True)
         studies = _Studies(connect, pool)
+        stack.callback(studies.close)
         for page in server.iter_study_pages(studies_per_page, query):
             new = [uid for uid in dict.fromkeys(page) if uid not in parts.done]
             if new:
@@ -94,7 +95,13 @@ class _Studies:
     def __init__(self, connect: Callable[[], DicomWebServer], pool: ThreadPoolExecutor) -> None:
         self._connect, self._pool = connect, pool
         self._of_thread = threading.local()
+        self._servers: list[DicomWebServer] = []
         self._failed_in_a_row = 0
+
+    def close(self) -> None:
+        """Close all connections, so that nobody waits for a server that does not answer."""
+        for server in self._servers:
+            server.close()
 
     def page(self, study_uids: list[str]) -> _Page:
         page = _Page()
@@ -113,6 +120,7 @@ class _Studies:
         server = getattr(self._of_thread, "server", None)
         if server is None:
             server = self._of_thread.server = self._connect()
+            self._servers.append(server)
         try:
             return server.study_headers(study_uid)
         except ServerAnswers as error:

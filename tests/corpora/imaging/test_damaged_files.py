@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pydicom import dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
@@ -62,6 +63,7 @@ def _implicit(cut: int) -> bytes:
     return buffer.getvalue()[:-cut]
 
 
+_NOBODY = 65534  # of Linux; any that is not root would do
 _PIXELS = b"\xe0\x7f\x10\x00OB\x00\x00"
 DAMAGED: dict[str, Callable[[], bytes]] = {
     "zero bytes": lambda: b"",
@@ -150,11 +152,36 @@ def test_every_damaged_file_is_listed_with_a_reason_and_the_rest_is_indexed(tmp_
     assert info.seen == info.images + info.not_images + info.unreadable
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_listed(tmp_path: Path) -> None:
-    path = write(tmp_path / "tree" / "locked.dcm", make_dataset())
-    path.chmod(0)
-    assert index_folder(tmp_path / "tree", tmp_path / "index.parquet").unreadable == 1
+@contextmanager
+def _nobody() -> Iterator[None]:
+    """Be a user whom permissions bind, where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_files_and_folders_without_permission_are_listed() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        locked = write(folder / "tree" / "locked.dcm", make_dataset())
+        closed = write(folder / "tree" / "closed" / "x.dcm", make_dataset()).parent
+        write(folder / "tree" / "open.dcm", make_dataset())
+        locked.chmod(0)
+        closed.chmod(0)
+        try:
+            with _nobody():
+                info = index_folder(folder / "tree", folder / "index.parquet", processes=1)
+        finally:
+            closed.chmod(0o755)
+        assert (info.images, info.unreadable) == (1, 2)
+        listed = unreadable_path(folder / "index.parquet").read_text(encoding="utf-8").splitlines()
+    assert listed[1:] == ["closed,the folder cannot be read: Permission denied", "locked.dcm,Permission denied"]
 
 
 def test_files_that_do_not_claim_to_be_dicom_are_counted(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import csv
+import os
+import shutil
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from pydicom import dcmread
 from pydicom.uid import EnhancedSRStorage
 
 from corpora.errors import SourceUnreadable
@@ -20,8 +26,10 @@ from corpora.imaging.dicomweb import index_dicomweb
 from corpora.imaging.index_table import IndexInfo, read_index, read_info, unreadable_path
 from corpora.imaging.pictures import Pictures
 from corpora.imaging.server import Access, Retries
+from corpora.linking import link_files
 from tests.corpora.imaging.making import make_dataset, write
 from tests.corpora.imaging.orthanc import PASSWORD, USER, Orthanc, needs_orthanc
+from tests.corpora.imaging.wire import Wire
 
 ACCESS = Access(USER, PASSWORD)
 AT_ONCE = Retries(attempts=2, wait_s=0.01, timeout_s=20)
@@ -75,6 +83,41 @@ def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index
             assert (here.view, here.placement) == (there.view, there.placement)
 
 
+def test_whole_objects_over_dicomweb_are_those_of_the_files(
+    pacs: Orthanc, folder_index: Path, radiographs: Path, tmp_path: Path
+) -> None:
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    files = dict(zip(*(read_index(folder_index)[name].to_pylist() for name in ("image_id", "file")), strict=True))
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS) as server:
+        for row in read_index(tmp_path / "web.parquet").to_pylist()[:3]:
+            assert server.dataset(row) == dcmread(radiographs / files[row["image_id"]])
+    gone = f"studies/1.2/series/1.2/instances/{row['sop_instance_uid']}"
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS, retries=AT_ONCE) as server:
+        with pytest.raises(SourceUnreadable, match="answers with status 404") as caught:
+            server.read({**row, "file": gone})
+        assert row["sop_instance_uid"] not in str(caught.value)
+
+
+def test_reports_link_to_the_same_images_in_both_indexes(
+    pacs: Orthanc, folder_index: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    reports = data_folder / "covid_cxr" / "reports.csv"
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    link_files(reports, folder_index, tmp_path / "from_folder")
+    link_files(reports, tmp_path / "web.parquet", tmp_path / "from_server")
+    one, other = (
+        pq.read_table(tmp_path / name / "linked.parquet", columns=["report_id", "image_id", "accession_number"])
+        for name in ("from_folder", "from_server")
+    )
+    pairs = {tuple(row.values()) for row in one.to_pylist()}
+    assert pairs == {tuple(row.values()) for row in other.to_pylist()}
+    with reports.open(encoding="utf-8", newline="") as stream:
+        reported = {row["accession"] for row in csv.DictReader(stream)}
+    indexed = [row for row in read_index(folder_index).to_pylist() if row["accession_number"] in reported]
+    assert len(pairs) == len(indexed) > 0
+    assert {image_id for _, image_id, _ in pairs} == {row["image_id"] for row in indexed}
+
+
 def test_wrong_password_is_told_and_not_quoted(pacs: Orthanc, tmp_path: Path) -> None:
     for access in (Access(USER, "wrong-SECRET"), Access(token="wrong-SECRET"), None):
         with pytest.raises(SourceUnreadable, match="answers with status 401") as caught:
@@ -99,69 +142,6 @@ def test_address_that_is_no_dicomweb_is_told(pacs: Orthanc, tmp_path: Path) -> N
 def test_addresses_that_cannot_be_used_are_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match="address"):
         index_dicomweb(url, tmp_path / "web.parquet")
-
-
-class Wire:
-    """A wire between client and server that a test may cut, or make answer what it wants; it counts what went over."""
-
-    def __init__(self, target: Orthanc) -> None:
-        wire = self
-        self.paths: list[str] = []
-        self.cut_after: int | None = None
-        self.answers: dict[str, int] = {}  # status by what a path holds
-        self.ignores_offset = False
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                wire.paths.append(self.path)
-                if wire.cut_after is not None and len(wire.paths) > wire.cut_after:
-                    self.connection.close()
-                    self.close_connection = True
-                    return
-                for part, status in wire.answers.items():
-                    if part in self.path:
-                        self._answer(status, b"", "text/plain")
-                        return
-                upstream = HTTPConnection("127.0.0.1", target.http_port, timeout=20)
-                try:
-                    wanted = {name: self.headers[name] for name in ("Accept", "Authorization") if name in self.headers}
-                    path = re.sub(r"offset=\d+", "offset=0", self.path) if wire.ignores_offset else self.path
-                    upstream.request("GET", path, headers=wanted)
-                    response = upstream.getresponse()
-                    self._answer(response.status, response.read(), response.getheader("Content-Type") or "")
-                finally:
-                    upstream.close()
-
-            def _answer(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # a wire that was cut
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/dicom-web"
-
-    def __enter__(self) -> Wire:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -202,6 +182,22 @@ def test_run_that_is_not_resumed_starts_anew(wire: Wire, folder_index: Path, tmp
     assert rows_of(index) == rows_of(folder_index)
     studies = {str(row["study_instance_uid"]) for row in rows_of(index)}
     assert sum(path.endswith("/metadata") for path in wire.paths) == len(studies)
+
+
+def test_run_that_is_stopped_waits_for_no_retries(wire: Wire, tmp_path: Path) -> None:
+    wire.answers = {"/metadata": 503}
+    waits = Retries(attempts=5, wait_s=600, timeout_s=20)
+
+    def stop() -> None:
+        while not any(path.endswith("/metadata") for path in wire.paths):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        index_dicomweb(wire.url, tmp_path / "web.parquet", access=ACCESS, retries=waits)
+    stopper.join()
 
 
 def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp_path: Path) -> None:
@@ -279,6 +275,27 @@ def test_server_that_stops_half_way_is_told(radiographs: Path, tmp_path: Path) -
         orthanc.start()
         info = index_dicomweb(orthanc.url, index, access=ACCESS, resume=True, studies_per_page=4)
     assert info.images == 12
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_server_with_a_certificate_of_its_own_is_trusted_only_if_told(pacs: Orthanc, tmp_path: Path) -> None:
+    key, certificate, both = (tmp_path / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    index = tmp_path / "web.parquet"
+    told = replace(ACCESS, ca_file=str(certificate))
+    with Wire(pacs, certificate=both) as wire:
+        with pytest.raises(SourceUnreadable, match="cannot be trusted: RADLABEL_DICOMWEB_CA_FILE"):
+            index_dicomweb(wire.url, index, access=ACCESS, retries=AT_ONCE)
+        with pytest.raises(SourceUnreadable, match=r"nowhere\.pem: there is no such file"):
+            index_dicomweb(wire.url, index, access=replace(ACCESS, ca_file=str(tmp_path / "nowhere.pem")))
+        assert not index.exists()
+        info = index_dicomweb(wire.url, index, access=told)
+        assert info.root.startswith("https://")
+        with Pictures(info, access=told) as pictures:
+            assert pictures.read(read_index(index).to_pylist()[0]).pixels.size
 
 
 def test_objects_that_are_no_images_are_counted(tmp_path: Path) -> None:
