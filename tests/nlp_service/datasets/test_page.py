@@ -55,6 +55,7 @@ def test_a_data_set_is_asked_for_and_its_card_is_shown(
         card.get_by_role("heading", name="Splits").wait_for()
         expect(card.locator("img.plot")).to_have_count(9)
         for plot in card.locator("img.plot").all():
+            expect(plot).to_be_visible()
             assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
         check_access(page, "a data set with its card")
         assert MARK not in page.content()
