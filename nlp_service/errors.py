@@ -6,6 +6,8 @@
     +-- OutputUnwritable    an output cannot be written: no permission, a full disk     (also OSError)
     +-- ResumeMismatch      inputs, options or model are not those of the run to resume (also ValueError)
     +-- WorkerDied          a worker process ended in the middle of its work            (also RuntimeError)
+    +-- WorkerMismatch      a worker has another model or version than the run          (also RuntimeError)
+    +-- EngineUnavailable   Ray is not installed, not reachable, or has no room         (also RuntimeError)
     +-- PortTaken           an address of the service cannot be listened on             (also OSError)
 
 The rules for messages are those of `corpora.errors`: nothing of a report's content.
@@ -34,6 +36,14 @@ class ResumeMismatch(RadlabelError, ValueError):
 
 class WorkerDied(RadlabelError, RuntimeError):
     """A worker process ended in the middle of its work; the chunks finished before are kept."""
+
+
+class WorkerMismatch(RadlabelError, RuntimeError):
+    """A worker has loaded another model, vocabulary or version than the run: its rows would not be those of the run."""
+
+
+class EngineUnavailable(RadlabelError, RuntimeError):
+    """The engine that was asked for cannot be had; the message says what is missing."""
 
 
 class PortTaken(RadlabelError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from models.text.sentence_reader import CACHE_SIZE as RULES_CACHE
 from models.text.sentence_reader import Sentence, SentenceReading
 from models.text.study import StudyReader
 from models.text.teacher import NAME, VERSION, RuleTeacher
-from nlp_service.engines import DEFAULT_ENGINE, Engine
+from nlp_service._version import __version__
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 DEFAULT_LABEL_SETS = ("chexpert14",)
 # Reports whose sentences are read together: enough for full batches, few enough for a short wait.
@@ -42,12 +44,13 @@ class Labeler:
     """Reads radiology reports and labels their studies.
 
     ``label_sets`` are ids of the vocabulary's label sets (``chexpert14``, ``nih14``, ``openi``, or a user's own);
-    ``vocabulary`` are YAML files that add findings and label sets. ``engine`` reads the sentences: the encoder, from
+    ``vocabulary`` are YAML files that add findings and label sets. ``reader`` reads the sentences: the encoder, from
     the model folder ``model`` (by default the one that comes with the package), or the rules; with ``rules_check`` they
     read the sentences that the encoder is not sure of. ``abstain`` is a band of probability, such as ``(0.3, 0.7)``: a
     label whose probability lies in it gets no value. ``threads`` are those of the encoder, ``cache_size`` is how many
-    readings of sentences are kept (0 for none). An instance serves one thread and streams: its memory does not grow
-    with the number of reports.
+    readings of sentences are kept (0 for none), ``cache_file`` has readings of frequent ones (`radlabel cache build`).
+    ``device`` is what the encoder runs on: ``auto`` for a GPU where one can be used, ``cpu`` or ``cuda``.
+    An instance serves one thread and streams: its memory does not grow with the number of reports.
 
     >>> from corpora import Report
     >>> labeled = Labeler().label(Report("r1", "Small left pleural effusion. No pneumothorax."))
@@ -67,16 +70,20 @@ class Labeler:
         *,
         label_sets: Sequence[str] = DEFAULT_LABEL_SETS,
         vocabulary: Sequence[Path] = (),
-        engine: Engine | str = DEFAULT_ENGINE,
+        reader: ReaderKind | str = DEFAULT_READER,
         model: Path | None = None,
         abstain: tuple[float, float] | None = None,
         threads: int | None = None,
         cache_size: int | None = None,
         rules_check: bool = True,
+        cache_file: Path | None = None,
+        device: Device | str = Device.AUTO,
     ) -> None:
-        engine = Engine(engine)
-        if model is not None and engine is Engine.RULES:
+        reader = ReaderKind(reader)
+        if model is not None and reader is ReaderKind.RULES:
             raise ValueError("the rules read without a model")
+        if cache_file is not None and reader is ReaderKind.RULES:
+            raise ValueError("the rules read without a cache file")
         if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
             raise ValueError("abstain must be two probabilities, the lower one first")
         loaded = load_vocabulary(tuple(vocabulary))
@@ -84,7 +91,9 @@ class Labeler:
         self.label_sets: tuple[LabelSet, ...] = tuple(loaded.label_set(name) for name in dict.fromkeys(label_sets))
         self._reader: RuleTeacher | EncoderReader
         self._readout: StudyReadout | None = None
-        if engine is Engine.RULES:
+        self.device = Device.CPU  # what the encoder runs on
+        self.remarks: tuple[str, ...] = ()  # what a user should know, such as a GPU that was asked for and is not there
+        if reader is ReaderKind.RULES:
             self._reader = RuleTeacher(loaded, cache_size=RULES_CACHE if cache_size is None else cache_size)
             self.model = ModelInfo(NAME, VERSION, self._reader.digest)
         else:
@@ -94,8 +103,12 @@ class Labeler:
                 threads=threads,
                 cache_size=ENCODER_CACHE if cache_size is None else cache_size,
                 rules_check=rules_check,
+                cache_file=cache_file,
+                device=Device(device).value,
             )
             self._readout = self._reader.readout
+            self.device = Device(self._reader.network.device)
+            self.remarks = tuple(filter(None, [self._reader.network.remark]))
             manifest = self._reader.manifest
             self.model = ModelInfo(manifest.name, manifest.version, self._reader.digest)
         self._study_reader = StudyReader(loaded, self.label_sets, self._readout)
@@ -111,6 +124,11 @@ class Labeler:
         sibling.label_sets = tuple(self.vocabulary.label_set(name) for name in dict.fromkeys(label_sets))
         sibling._study_reader = StudyReader(self.vocabulary, sibling.label_sets, self._readout)
         return sibling
+
+    @property
+    def identity(self) -> str:
+        """Return a digest of all that the labels depend on: the same in every process that gives the same labels."""
+        return blake2b(f"{__version__}\n{self.model.digest}".encode(), digest_size=32).hexdigest()
 
     @property
     def cache_counts(self) -> tuple[int, int]:

@@ -15,22 +15,22 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
 from corpora.errors import RadlabelError
 from nlp_service.chunks import Origin, Reject
 from nlp_service.errors import OutputExists, OutputUnwritable, ResumeMismatch
+from nlp_service.run_manifest import Manifest, differences
 from nlp_service.work import ChunkResult, Counts
 
-FORMAT_VERSION = 2
-Manifest = Mapping[str, Any]
 MANIFEST = "manifest.json"
 LOCK = "lock"
-_OURS = re.compile(r"(manifest\.json|chunk-\d{6,})(\.tmp)?")
+_OURS = re.compile(r"(manifest\.json|chunk-\d{6,}|shard-\d{6,}\.json)(\.tmp)?")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f"{path.name}.tmp")
     with writing(path):
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("w+b") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -89,18 +89,17 @@ class PartFolder:
             self.path.mkdir(exist_ok=True)
             self._take_lock()
         if resume and self.is_unfinished:
-            there = self._read_manifest()
-            if there == manifest:
+            differing = differences(self.read_manifest(), manifest)
+            if not differing:
                 return
             self.close()
-            differing = " and ".join(str(key).replace("_", " ") for key in manifest if there.get(key) != manifest[key])
             raise ResumeMismatch(
-                f"{self.path}: holds a run with other {differing or 'contents'}; resume it as it was begun, "
+                f"{self.path}: holds a run with other {' and '.join(differing)}; resume it as it was begun, "
                 "or start over with --overwrite"
             )
         self._clear()
         try:
-            self._write(MANIFEST, json.dumps(manifest, indent=2).encode())
+            self.write_manifest(manifest)
         except BaseException:
             with suppress(OutputUnwritable):
                 self.remove()
@@ -117,16 +116,17 @@ class PartFolder:
             "rejects": [asdict(reject) for reject in result.rejects],
             "review": result.review,
             "bytes": len(result.piece),
+            "digest": digest_of(result.piece),
         }
-        self._write(_chunk_name(result.index), json.dumps(head).encode() + b"\n" + result.piece)
+        self.write(_chunk_name(result.index), json.dumps(head).encode() + b"\n" + result.piece)
 
     def load(self, index: int) -> ChunkResult | None:
         """Return a chunk that is done, or ``None`` if the file is damaged."""
         try:
             line, _, piece = (self.path / _chunk_name(index)).read_bytes().partition(b"\n")
             head = json.loads(line)
-            rejects = tuple(Reject(**{**reject, "origin": Origin(**reject["origin"])}) for reject in head["rejects"])
-            if head["bytes"] != len(piece):
+            rejects = rejects_of(head["rejects"])
+            if head["bytes"] != len(piece) or head["digest"] != digest_of(piece):
                 return None
             return ChunkResult(index, piece, rejects, Counts(**head["counts"]), head["review"])
         except (ValueError, KeyError, TypeError):
@@ -164,27 +164,56 @@ class PartFolder:
                     entry.unlink(missing_ok=True)
 
     def _take_lock(self) -> None:
-        self._lock = (self.path / LOCK).open("wb")
-        if sys.platform == "win32":
-            return  # no advisory locks of this kind: two runs with one output are the user's to avoid
-        import fcntl
+        """Lock the folder. The system lets go of the lock when the process ends, however it does."""
+        while True:
+            self._lock = (self.path / LOCK).open("wb")
+            if sys.platform == "win32":
+                return  # no advisory locks of this kind: two runs with one output are the user's to avoid
+            import fcntl
 
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.close()
+                raise OutputExists(f"{self.path}: another run is writing here; wait for it, or stop it first") from None
+            if self._has_lock_file():
+                return
             self.close()
-            raise OutputExists(f"{self.path}: another run is writing here; wait for it, or stop it first") from None
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _has_lock_file(self) -> bool:
+        """Tell whether the file that is locked is still the one in the folder: a run that ended may have removed it."""
+        assert self._lock is not None
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK).stat())
+        except FileNotFoundError:
+            return False
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the folder."""
         with writing(self.path), written_whole(self.path / name) as stream:
             stream.write(data)
 
-    def _read_manifest(self) -> Manifest:
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest, in place of the one that is there."""
+        self.write(MANIFEST, json.dumps(manifest, indent=2).encode())
+
+    def read_manifest(self) -> Manifest:
+        """Return the manifest; one that cannot be read is empty."""
         try:
             manifest = json.loads((self.path / MANIFEST).read_bytes())
         except (OSError, ValueError):
             manifest = None
         return manifest if isinstance(manifest, dict) else {}
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest by which a file that was damaged is found."""
+    return blake2b(data, digest_size=32).hexdigest()
+
+
+def rejects_of(items: Iterable[Mapping[str, Any]]) -> tuple[Reject, ...]:
+    """Return rejects as `dataclasses.asdict` and JSON have kept them."""
+    return tuple(Reject(**{**item, "origin": Origin(**item["origin"])}) for item in items)
 
 
 def _chunk_name(index: int) -> str:

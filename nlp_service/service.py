@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from corpora.errors import RadlabelError
 from corpora.findings import LabeledReport, Status
 from corpora.reports import Report
-from nlp_service.engines import Engine
 from nlp_service.errors import describe
 from nlp_service.heap import freeze_heap
 from nlp_service.label_queue import LabelQueue
 from nlp_service.metrics import Metrics
+from nlp_service.readers import ReaderKind
 from nlp_service.settings import ServiceSettings
 from nlp_service.store.database import check_revision, open_database
 from nlp_service.store.group_writer import GroupWriter
@@ -76,10 +76,12 @@ class Service:
             labeler = Labeler(
                 label_sets=settings.label_sets,
                 vocabulary=settings.vocabulary,
-                engine=settings.engine,
+                reader=settings.reader,
                 model=settings.model,
                 threads=settings.threads,
                 cache_size=settings.cache_size,
+                cache_file=settings.cache_file,
+                device=settings.device,
             )
             self.vocabulary = labeler.vocabulary
             self.queue = LabelQueue(labeler, max_waiting=settings.max_waiting_reports, on_window=self.metrics.on_window)
@@ -210,7 +212,7 @@ class Service:
         It takes a few reports at a time, and only while nobody waits for labels: no request is slowed by it.
         """
         settings = self.settings
-        if settings.keep_texts_days == 0 or settings.engine is Engine.RULES:
+        if settings.keep_texts_days == 0 or settings.reader is ReaderKind.RULES:
             return
         from nlp_service.labeler import Labeler
 
@@ -224,7 +226,7 @@ class Service:
                     if not unchecked:
                         break
                     rules = rules or Labeler(
-                        label_sets=settings.label_sets, vocabulary=settings.vocabulary, engine=Engine.RULES
+                        label_sets=settings.label_sets, vocabulary=settings.vocabulary, reader=ReaderKind.RULES
                     )
                     found = {item.labels_id: told for item in unchecked if (told := rules_say(item, rules)) is not None}
                     self.writer.submit(partial(keep_disagreements, found=found)).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from corpora.errors import RadlabelError
-from nlp_service.engines import DEFAULT_ENGINE, Engine
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 MEGABYTE = 2**20
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -52,10 +53,12 @@ class ServiceSettings(BaseSettings):
     # What reads the reports
     label_sets: Annotated[tuple[str, ...], NoDecode] = ("chexpert14",)
     vocabulary: Annotated[tuple[Path, ...], NoDecode] = ()
-    engine: Engine = DEFAULT_ENGINE
+    reader: ReaderKind = DEFAULT_READER
     model: Path | None = None
     threads: Annotated[int | None, Field(ge=1)] = None
     cache_size: Annotated[int, Field(ge=0)] = 8192
+    cache_file: Path | None = None
+    device: Device = Device.AUTO
 
     # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MEGABYTE
@@ -81,6 +84,8 @@ class ServiceSettings(BaseSettings):
         Raises:
             SettingsInvalid: a value cannot be; the message names it, by its variable too.
         """
+        if given.get("reader") is None and "RADLABEL_READER" not in os.environ:
+            given["reader"] = os.environ.get("RADLABEL_ENGINE")  # its name before engines were places of work
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         except ValidationError as error:

@@ -1,22 +1,14 @@
-"""The work on one chunk, and the processes that share it out."""
+"""The work on one chunk: the one function that labels a batch of records, whichever engine calls it."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from corpora.findings import LabeledReport, Status
 from nlp_service.chunks import Chunk, Reject
-from nlp_service.engines import DEFAULT_ENGINE
-from nlp_service.errors import WorkerDied, describe
-from nlp_service.heap import freeze_heap
+from nlp_service.readers import DEFAULT_READER
 from nlp_service.rows import RowForm, review_lines
 from nlp_service.writers import writer_for
 
@@ -44,16 +36,26 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class WorkPlan:
-    """All that a process needs to know to label chunks."""
+    """All that a process needs to know to label chunks: the `nlp_service.engines.Work` of a run.
+
+    ``identity`` is that of the labeler of the run (`Labeler.identity`); it is set when that one is loaded.
+    """
 
     label_sets: tuple[str, ...]
     vocabulary: tuple[Path, ...]
     suffix: str
     keep_errors: bool
-    engine: str = DEFAULT_ENGINE
+    reader: str = DEFAULT_READER
     model: Path | None = None
     abstain: tuple[float, float] | None = None
     cache_size: int | None = None
+    cache_file: Path | None = None
+    device: str = "auto"
+    identity: str = ""
+
+    def start(self) -> ChunkLabeler:
+        """Return the worker of a process: one of several, so that it takes one thread."""
+        return ChunkLabeler(self, self.labeler(threads=1))
 
     def labeler(self, *, threads: int | None = None) -> Labeler:
         """Return the labeler of the run; workers that share a machine take one thread each."""
@@ -62,11 +64,13 @@ class WorkPlan:
         return Labeler(
             label_sets=self.label_sets,
             vocabulary=self.vocabulary,
-            engine=self.engine,
+            reader=self.reader,
             model=self.model,
             abstain=self.abstain,
             threads=threads,
             cache_size=self.cache_size,
+            cache_file=self.cache_file,
+            device=self.device,
         )
 
 
@@ -82,14 +86,24 @@ class ChunkResult:
 
 
 class ChunkLabeler:
-    """Labels chunks in this process."""
+    """Labels chunks in this process: the `nlp_service.engines.Worker` of a run."""
 
-    def __init__(self, plan: WorkPlan, labeler: Labeler | None = None) -> None:
-        self._labeler = labeler or plan.labeler(threads=1)
+    def __init__(self, plan: WorkPlan, labeler: Labeler) -> None:
+        self._labeler = labeler
         self._writer = writer_for(plan.suffix, RowForm(self._labeler.label_sets, self._labeler.model))
         self._keep_errors = plan.keep_errors
 
-    def label(self, chunk: Chunk) -> ChunkResult:
+    @property
+    def identity(self) -> str:
+        """Return what the rows depend on besides the plan."""
+        return self._labeler.identity
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a user should know of this process."""
+        return self._labeler.remarks
+
+    def __call__(self, chunk: Chunk) -> ChunkResult:
         """Return the rows of a chunk in the order of its records."""
         labeled = self._labeler.label_many(item[1] for item in chunk.items if not isinstance(item, Reject))
         rows: list[LabeledReport] = []
@@ -112,126 +126,3 @@ class ChunkLabeler:
         )
         review = "".join(line for row in rows for line in review_lines(row))
         return ChunkResult(chunk.index, self._writer.encode(rows), tuple(rejects), counts, review)
-
-
-class WorkerPool:
-    """Processes that label chunks; results come in the order of the chunks, and few are held at a time.
-
-    The processes are spawned: a fork would copy the state of threads that the host runs (progress display, Arrow). Each
-    has one pipe, and ends when its other end closes, so none outlives a run that was killed. An executor of the
-    standard library keeps its workers alive in that case, and offers no way to stop them in the middle of a chunk.
-    """
-
-    def __init__(self, plan: WorkPlan, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._idle: deque[_Worker] = deque()
-        self._workers: list[_Worker] = []
-        for _ in range(jobs):
-            connection, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, plan), daemon=True)
-            with _interrupts_held_back():
-                process.start()
-            theirs.close()
-            worker = _Worker(process, connection)
-            self._workers.append(worker)
-            self._idle.append(worker)
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.connection.close()
-            worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join()
-
-    @property
-    def processes(self) -> list[int]:
-        """Return the ids of the processes."""
-        return [worker.process.pid for worker in self._workers]
-
-    def label_all(self, chunks: Iterable[Chunk]) -> Iterator[ChunkResult]:
-        """Yield the results in the order of the chunks; raise `WorkerDied` if a process ends before its work does."""
-        source = iter(chunks)
-        order: deque[int] = deque()
-        ready: dict[int, ChunkResult] = {}
-        busy: dict[object, _Worker] = {}
-        while True:
-            # A slow chunk holds back those behind it; at most two for each process wait for it.
-            while self._idle and len(order) < 2 * len(self._workers) and (chunk := next(source, None)) is not None:
-                worker = self._idle.popleft()
-                worker.send(chunk)
-                busy[worker.connection] = worker
-                order.append(chunk.index)
-            if not order:
-                return
-            for connection in wait([worker.connection for worker in busy.values()]) if order[0] not in ready else ():
-                worker = busy.pop(connection)
-                result = worker.receive()
-                ready[result.index] = result
-                self._idle.append(worker)
-            while order and order[0] in ready:
-                yield ready.pop(order.popleft())
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: Any  # a context's Process; the classes of the contexts have no common type in typeshed
-    connection: Any
-
-    def send(self, chunk: Chunk) -> None:
-        try:
-            self.connection.send(chunk)
-        except OSError:
-            raise self._died() from None
-
-    def receive(self) -> ChunkResult:
-        try:
-            answer = self.connection.recv()
-        except (EOFError, OSError):
-            raise self._died() from None
-        if isinstance(answer, ChunkResult):
-            return answer
-        raise WorkerDied(f"a worker process failed with {answer}")
-
-    def _died(self) -> WorkerDied:
-        self.process.join(5)
-        code = self.process.exitcode
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name if -code in {*signal.Signals} else str(-code)
-            memory = "; the system may have run out of memory: use fewer --jobs" if name == "SIGKILL" else ""
-            return WorkerDied(f"a worker process was ended by {name}{memory}")
-        guard = "a script that labels with several jobs needs the guard `if __name__ == '__main__':`"
-        return WorkerDied(f"a worker process ended with exit code {code}; {guard}")
-
-
-def _serve(connection: Connection, plan: WorkPlan) -> None:
-    """Label what comes through the pipe until its other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run ends its workers itself
-    try:
-        labeler = ChunkLabeler(plan)
-        freeze_heap()
-        while True:
-            try:
-                chunk = connection.recv()
-            except EOFError:
-                return
-            connection.send(labeler.label(chunk))
-    except (BrokenPipeError, ConnectionResetError):
-        return  # nobody waits for the answer any more
-    except Exception as error:  # whatever it is, its message could quote a report: its kind goes back, and the place
-        connection.send(describe(error))
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Keep SIGINT from a process that is started within: until it ignores the signal it would print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

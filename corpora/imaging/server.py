@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -87,12 +87,13 @@ class DicomWebServer:
         """Close the session."""
         self._session.close()
 
-    def iter_study_pages(self, size: int) -> Iterator[list[str]]:
-        """Give the Study Instance UIDs of the server, page by page (QIDO-RS)."""
+    def iter_study_pages(self, size: int, query: Mapping[str, str] | None = None) -> Iterator[list[str]]:
+        """Give the Study Instance UIDs of the server, or of the studies that match a query, page by page (QIDO-RS)."""
+        search = partial(self._client.search_for_studies, search_filters=dict(query or {}), limit=size)
         offset = 0
         before: list[str] = []
         while True:
-            studies = self._ask(partial(self._client.search_for_studies, limit=size, offset=offset))
+            studies = self._ask(partial(search, offset=offset))
             if not studies:
                 return
             page = [uid for study in studies if (uid := value(study, STUDY_UID)) is not None]

@@ -32,18 +32,18 @@ class RadlabelComponent:
     ``doc._.report_status`` is ok, no_text or not_applicable.
     """
 
-    def __init__(self, label_sets: Sequence[str], vocabulary: Sequence[str], engine: str, model: str | None) -> None:
+    def __init__(self, label_sets: Sequence[str], vocabulary: Sequence[str], reader: str, model: str | None) -> None:
         loaded = load_vocabulary(tuple(Path(path) for path in vocabulary))
         chosen = [loaded.label_set(name) for name in label_sets]
         self._reader: RuleTeacher | EncoderReader
-        if engine == "rules":
+        if reader == "rules":
             self._reader = RuleTeacher(loaded)
             self._study_reader = StudyReader(loaded, chosen)
-        elif engine == "encoder":
+        elif reader == "encoder":
             self._reader = EncoderReader(Path(model) if model else shipped_model(), loaded)
             self._study_reader = StudyReader(loaded, chosen, self._reader.readout)
         else:
-            raise ValueError(f"engine must be 'encoder' or 'rules', not {engine!r}")
+            raise ValueError(f"reader must be 'encoder' or 'rules', not {reader!r}")
         if not Doc.has_extension("study_labels"):
             Doc.set_extension("study_labels", default=None)
             Doc.set_extension("report_status", default=None)
@@ -72,13 +72,13 @@ class RadlabelComponent:
 
 
 @Language.factory(
-    "radlabel", default_config={"label_sets": ["chexpert14"], "vocabulary": [], "engine": "encoder", "model": None}
+    "radlabel", default_config={"label_sets": ["chexpert14"], "vocabulary": [], "reader": "encoder", "model": None}
 )
 def make_radlabel(
-    nlp: Language, name: str, label_sets: list[str], vocabulary: list[str], engine: str, model: str | None
+    nlp: Language, name: str, label_sets: list[str], vocabulary: list[str], reader: str, model: str | None
 ) -> RadlabelComponent:
     """Return the component; the options are as in `nlp_service.Labeler`."""
-    return RadlabelComponent(label_sets, vocabulary, engine, model)
+    return RadlabelComponent(label_sets, vocabulary, reader, model)
 
 
 def render_findings(doc: Doc, *, page: bool = False) -> str:

@@ -357,7 +357,7 @@ class ModelAnswer(BaseModel):
     """The reader of this service."""
 
     model: ModelInfoOut
-    engine: str
+    reader: str
     radlabel: str
     card: str | None = Field(description="the model card, in Markdown")
 

@@ -21,8 +21,8 @@ from nlp_service.api.models import (
     ModelInfoOut,
 )
 from nlp_service.api.problems import responses
-from nlp_service.engines import Engine
 from nlp_service.metrics import CONTENT_TYPE
+from nlp_service.readers import ReaderKind
 from nlp_service.service import Service
 
 router = APIRouter(tags=["reference"])
@@ -82,12 +82,12 @@ async def show_model(service: Ready, key_id: MayLabel) -> ModelAnswer:
     """Return which model reads the reports, with its card."""
     model = service.queue.model
     card = None
-    if service.settings.engine is Engine.ENCODER:
+    if service.settings.reader is ReaderKind.ENCODER:
         path = (service.settings.model or shipped_model()) / "README.md"
         card = await run_in_threadpool(path.read_text, "utf-8") if path.is_file() else None
     return ModelAnswer(
         model=ModelInfoOut(name=model.name, version=model.version, digest=model.digest),
-        engine=service.settings.engine.value,
+        reader=service.settings.reader.value,
         radlabel=__version__,
         card=card,
     )

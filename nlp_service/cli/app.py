@@ -24,6 +24,7 @@ COMMANDS = {
         "nlp_service.cli.dataset:app",
         "Build data sets from reports and images, check, describe and export them.",
     ),
+    "cache": ("nlp_service.cli.cache:app", "Keep the readings of frequent sentences in a file, for the runs to come."),
     "serve": ("nlp_service.cli.serve:serve", "Serve the API and the web page, and work on jobs."),
     "jobs": ("nlp_service.cli.jobs:app", "Work on the jobs of the service, and list them."),
     "keys": ("nlp_service.cli.keys:app", "Make, list and revoke API keys."),

@@ -12,7 +12,8 @@ import typer
 
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, discard_stdout, exit_on_error, stop_on_sigterm
 from nlp_service.cli.progress import progress_as_json, shown_progress
-from nlp_service.engines import DEFAULT_ENGINE, Engine
+from nlp_service.engines import EngineName
+from nlp_service.readers import DEFAULT_READER, Device, ReaderKind
 
 if TYPE_CHECKING:
     from nlp_service.batch import RunSummary
@@ -80,7 +81,13 @@ def label(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, help="Number of processes (default: one a core, at most 8).", show_default=False
+            "--jobs",
+            "-j",
+            "--workers",
+            min=1,
+            help="Number of processes (default: one a core, at most 8), or of workers on the Ray cluster (default: as "
+            "many as it has room for).",
+            show_default=False,
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="Read so many reports at most.", show_default=False)] = None,
@@ -98,8 +105,41 @@ def label(
         ),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="What reads the sentences: the transformer encoder, or the rules it learned from.")
-    ] = DEFAULT_ENGINE,
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Where the work is done: processes of this machine, or a Ray cluster. The output has the same bytes.",
+        ),
+    ] = EngineName.LOCAL.value,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster, or `auto` for one that runs here (default: Ray is started for this run, "
+            "on this machine).",
+            show_default=False,
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="Share of a GPU for each worker of the engine ray: with 0.25, four have one together."
+        ),
+    ] = 0.0,
+    shard_records: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Make OUT a folder of shards of N records, rounded up to 500, that other programs read as one table; "
+            "with --resume, whole shards are kept.",
+            show_default=False,
+        ),
+    ] = None,
+    reader: Annotated[
+        ReaderKind,
+        typer.Option(help="What reads the sentences: the transformer encoder, or the rules it learned from."),
+    ] = DEFAULT_READER,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +175,21 @@ def label(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="What the encoder runs on: a GPU where one can be used, the CPU, or a GPU (without one it is the CPU, "
+            "with a warning)."
+        ),
+    ] = Device.AUTO,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Readings of frequent sentences (radlabel cache build). The labels do not depend on it.",
+            show_default=False,
+        ),
+    ] = None,
     keep_errors: Annotated[
         bool, typer.Option("--keep-errors", help="Give rows that fail a row of status `error` in OUT, too.")
     ] = False,
@@ -157,14 +212,26 @@ def label(
         radlabel label export.csv -o labels.jsonl --column text=REPORT_BODY --column report_id=EXAM --jobs 4
         radlabel label reports/ -o - | head -n 1
         radlabel label reports.csv -o labels.csv --label-set nih14 --abstain 0.3 0.7
-        radlabel label reports.csv -o labels.csv --engine rules
+        radlabel label reports.csv -o labels.csv --reader rules
+        radlabel label archive/ -o labels.parquet --shard-records 100000 --engine ray --ray-address head:6379
     """
     if resume and overwrite:
         raise typer.BadParameter("go on with the run, or start over: not both", param_hint="--resume, --overwrite")
     if resume and output == STDOUT:
         raise typer.BadParameter("what went to stdout cannot be resumed", param_hint="--resume")
-    if model is not None and engine is Engine.RULES:
+    reader, engine_name = _reader_and_engine(reader, engine)
+    if engine_name is not EngineName.RAY and (ray_address is not None or gpus_per_worker):
+        raise typer.BadParameter(
+            "these are for --engine ray", param_hint="--ray-address" if ray_address else "--gpus-per-worker"
+        )
+    if gpus_per_worker > 1 and gpus_per_worker % 1:
+        raise typer.BadParameter("a part of one GPU, or whole ones", param_hint="--gpus-per-worker")
+    if shard_records is not None and output == STDOUT:
+        raise typer.BadParameter("stdout cannot be a folder", param_hint="--shard-records")
+    if model is not None and reader is ReaderKind.RULES:
         raise typer.BadParameter("the rules read without a model", param_hint="--model")
+    if cache is not None and reader is ReaderKind.RULES:
+        raise typer.BadParameter("the rules read without a cache file", param_hint="--cache")
     if abstain is not None and not 0 <= abstain[0] < abstain[1] <= 1:
         raise typer.BadParameter("two probabilities are wanted, the lower one first", param_hint="--abstain")
     if review_file is not None and abstain is None:
@@ -185,15 +252,21 @@ def label(
                 encoding=encoding,
                 limit=limit,
                 jobs=jobs,
+                engine=engine_name,
+                ray_address=ray_address,
+                gpus_per_worker=gpus_per_worker,
+                shard_records=shard_records,
                 resume=resume,
                 overwrite=overwrite,
                 reject_file=reject_file,
                 keep_errors=keep_errors,
-                engine=engine,
+                reader=reader,
                 model=model,
                 abstain=abstain,
                 review_file=review_file,
                 cache_size=cache_size,
+                cache_file=cache,
+                device=device,
                 on_progress=show,
             )
         except BaseException:
@@ -203,6 +276,16 @@ def label(
     _report(summary, as_json)
     if summary.counts.rejected:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _reader_and_engine(reader: ReaderKind, engine: str) -> tuple[ReaderKind, EngineName]:
+    """Return what reads, and where. ``--engine`` once chose the reader: what it took then still means that."""
+    if engine in {*ReaderKind}:
+        typer.echo(f"note: --engine {engine} is called --reader {engine} now", err=True)
+        return ReaderKind(engine), EngineName.LOCAL
+    if engine not in {*EngineName}:
+        raise typer.BadParameter(f"{engine!r} is neither local nor ray", param_hint="--engine")
+    return reader, EngineName(engine)
 
 
 def _column_mapping(pairs: list[str]) -> dict[str, str]:
@@ -231,6 +314,8 @@ def _report(summary: RunSummary, as_json: bool) -> None:
     if summary.was_complete:
         typer.echo(f"{name}: is complete, nothing to resume", err=True)
         return
+    for remark in summary.remarks:
+        typer.echo(f"warning: {remark}", err=True)
     counts, progress = summary.counts, summary.progress
     resumed = f", {progress.resumed:,} of them before" if progress.resumed else ""
     typer.echo(
@@ -259,6 +344,7 @@ def _summary_as_json(summary: RunSummary) -> dict[str, object]:
         "reject_file": None if summary.reject_file is None else str(summary.reject_file),
         "review_file": None if summary.review_file is None else str(summary.review_file),
         "was_complete": summary.was_complete,
+        "remarks": list(summary.remarks),
         **progress_as_json(summary.progress),
         "model": model and {"name": model.name, "version": model.version, "digest": model.digest},
     }

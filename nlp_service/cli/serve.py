@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlp_service.cli.errors import exit_on_error
-from nlp_service.engines import Engine
+from nlp_service.readers import ReaderKind
 
 
 def serve(
@@ -65,8 +65,9 @@ def serve(
         list[Path] | None,
         typer.Option(metavar="FILE", help="YAML file that adds findings or label sets.", show_default=False),
     ] = None,
-    engine: Annotated[
-        Engine | None, typer.Option(help="What reads the sentences (default: encoder).", show_default=False)
+    reader: Annotated[
+        ReaderKind | None,
+        typer.Option("--reader", "--engine", help="What reads the sentences (default: encoder).", show_default=False),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of an encoder of your own.", show_default=False)
@@ -119,7 +120,7 @@ def serve(
             tls_key=tls_key,
             label_sets=tuple(label_set) if label_set else None,
             vocabulary=tuple(vocabulary) if vocabulary else None,
-            engine=engine,
+            reader=reader,
             model=model,
             job_roots=tuple(job_root) if job_root else None,
             job_workers=job_workers,

@@ -27,7 +27,7 @@ from nlp_service.cli.text_measures import (
     measure_semantics,
 )
 from nlp_service.cli.text_train import column_mapping, export, label_columns, train
-from nlp_service.engines import DEFAULT_ENGINE, Engine
+from nlp_service.readers import DEFAULT_READER, ReaderKind
 
 app = typer.Typer(name="text", help="Measure the reader of reports, and train one of your own.", no_args_is_help=True)
 
@@ -83,9 +83,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="What reads the sentences: the transformer encoder, or the rules.")
-    ] = DEFAULT_ENGINE,
+    reader_kind: Annotated[
+        ReaderKind,
+        typer.Option("--reader", "--engine", help="What reads the sentences: the transformer encoder, or the rules."),
+    ] = DEFAULT_READER,
     model: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of an encoder of your own.", show_default=False),
@@ -137,12 +138,12 @@ def evaluate(
         raise typer.BadParameter(f"the semantics table gives values of {SEMANTICS_LABEL_SET}", param_hint="--label-set")
     if (reports is None) != (not labels):
         raise typer.BadParameter("a CSV and its columns of labels go together", param_hint="--reports, --labels")
-    if model is not None and engine is Engine.RULES:
+    if model is not None and reader_kind is ReaderKind.RULES:
         raise typer.BadParameter("the rules read without a model", param_hint="--model")
     if compare is not None and reports is None and corpus is not Corpus.OPENI:
         raise typer.BadParameter("readers are compared on openi, or on a CSV", param_hint="--compare")
     files = tuple(vocabulary or ())
-    reader = Reader(engine, model, files, rules_check)
+    reader = Reader(reader_kind, model, files, rules_check)
     pair = [(name, Reader.named(name, files)) for name in compare] if compare else []
     resampling = Resampling(bootstrap, seed)
     name = label_set or "nih14"

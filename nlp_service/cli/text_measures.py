@@ -27,8 +27,8 @@ from models.text.evaluate import UNSCORED, evaluate_attributes, evaluate_codes, 
 from models.text.grammar_scores import score_grammar
 from models.text.metrics import compare_micro_f1, score_multilabel
 from nlp_service.cli import text_tables as tables
-from nlp_service.engines import DEFAULT_ENGINE, Engine
 from nlp_service.labeler import Labeler
+from nlp_service.readers import DEFAULT_READER, ReaderKind
 
 SEMANTICS_LABEL_SET = "chexpert14"
 ATTRIBUTE_LABEL_SET = "openi"
@@ -39,9 +39,9 @@ Facts = tuple[dict[str, Any], Show]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What is measured: an engine, the folder of its model, and files that add to the vocabulary."""
+    """What is measured: the kind of reader, the folder of its model, and files that add to the vocabulary."""
 
-    engine: Engine = DEFAULT_ENGINE
+    kind: ReaderKind = DEFAULT_READER
     model: Path | None = None
     vocabulary: tuple[Path, ...] = ()
     rules_check: bool = True
@@ -49,16 +49,16 @@ class Reader:
     @classmethod
     def named(cls, name: str, vocabulary: Sequence[Path]) -> Reader:
         """Return the reader that a name stands for: ``rules``, ``shipped``, or the folder of a model."""
-        if name == Engine.RULES.value:
-            return cls(Engine.RULES, None, tuple(vocabulary))
-        return cls(Engine.ENCODER, None if name == "shipped" else Path(name), tuple(vocabulary))
+        if name == ReaderKind.RULES.value:
+            return cls(ReaderKind.RULES, None, tuple(vocabulary))
+        return cls(ReaderKind.ENCODER, None if name == "shipped" else Path(name), tuple(vocabulary))
 
     def labeler(self, *label_sets: str) -> Labeler:
         """Return a labeler for label sets."""
         return Labeler(
             label_sets=label_sets,
             vocabulary=self.vocabulary,
-            engine=self.engine,
+            reader=self.kind,
             model=self.model,
             rules_check=self.rules_check,
         )

@@ -36,7 +36,7 @@ from tests.nlp_service.processes import Served, postgres_programs, postgres_serv
 CONNECTIONS = 32
 BATCH = 100
 BATCH_CONNECTIONS = 4
-ENCODER = {"RADLABEL_ENGINE": "encoder"}
+ENCODER = {"RADLABEL_READER": "encoder"}
 
 
 def main() -> None:

@@ -42,18 +42,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each speed (default 3)")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], help="numbers of processes (default 1 2)")
     parser.add_argument(
-        "--engine", default="encoder", choices=["encoder", "rules"], help="what reads (default encoder)"
+        "--reader", default="encoder", choices=["encoder", "rules"], help="what reads (default encoder)"
     )
     parser.add_argument("--many", type=int, default=MANY, help=f"reports of the memory run (default {MANY:,})")
     options = parser.parse_args()
     with TemporaryDirectory(prefix="radlabel-bench-") as folder:
         results = {
             "benchmark": "text",
-            "engine": options.engine,
+            "reader": options.reader,
             "machine": machine(),
-            "speed": measure_speed(Path(folder), options.repeats, options.jobs, options.engine),
-            "cache": measure_cache(options.engine),
-            "memory": measure_memory(Path(folder), options.jobs, options.many, options.engine),
+            "speed": measure_speed(Path(folder), options.repeats, options.jobs, options.reader),
+            "cache": measure_cache(options.reader),
+            "memory": measure_memory(Path(folder), options.jobs, options.many, options.reader),
         }
     print(json.dumps(results, indent=2))
     if options.json:
@@ -61,20 +61,20 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def label(source: Path, output: Path, jobs: int, engine: str) -> Run:
+def label(source: Path, output: Path, jobs: int, reader: str) -> Run:
     """Run the command as a user would, on a fresh output."""
     output.unlink(missing_ok=True)
     radlabel = Path(sys.executable).with_name("radlabel")
-    return run_measured([radlabel, "label", source, "-o", output, "--jobs", str(jobs), "--engine", engine])
+    return run_measured([radlabel, "label", source, "-o", output, "--jobs", str(jobs), "--reader", reader])
 
 
-def measure_speed(folder: Path, repeats: int, jobs: list[int], engine: str) -> dict[str, object]:
+def measure_speed(folder: Path, repeats: int, jobs: list[int], reader: str) -> dict[str, object]:
     """Return reports/s on Open-i, CSV to Parquet."""
     source, one, output = folder / "openi.csv", folder / "one.csv", folder / "labels.parquet"
     n_reports = write_csv(corpus_reports("openi"), source)
     write_csv(islice(corpus_reports("openi"), 1), one)
     sentences, distinct = distinct_share(source)
-    start = median(label(one, output, 1, engine).wall_s for _ in range(repeats))
+    start = median(label(one, output, 1, reader).wall_s for _ in range(repeats))
     speed: dict[str, object] = {
         "reports": n_reports,
         "sentences": sentences,
@@ -82,7 +82,7 @@ def measure_speed(folder: Path, repeats: int, jobs: list[int], engine: str) -> d
         "start_s": round(start, 2),
     }
     for n in jobs:
-        runs = [label(source, output, n, engine) for _ in range(repeats)]
+        runs = [label(source, output, n, reader) for _ in range(repeats)]
         wall = median(run.wall_s for run in runs)
         speed[f"jobs_{n}"] = {
             "reports_per_s": round(n_reports / wall, 1),
@@ -93,11 +93,11 @@ def measure_speed(folder: Path, repeats: int, jobs: list[int], engine: str) -> d
     return speed
 
 
-def measure_cache(engine: str) -> dict[str, object]:
+def measure_cache(kind: str) -> dict[str, object]:
     """Return how many sentences of Open-i were answered by the cache, and what that saves."""
     reports = list(corpus_reports("openi"))
     reader: RuleTeacher | EncoderReader
-    reader = RuleTeacher(load_vocabulary()) if engine == "rules" else EncoderReader(shipped_model(), load_vocabulary())
+    reader = RuleTeacher(load_vocabulary()) if kind == "rules" else EncoderReader(shipped_model(), load_vocabulary())
     first = _time(reader, reports)
     cache = reader.sentences
     hits, misses = cache.hits, cache.misses
@@ -117,7 +117,7 @@ def _time(reader: RuleTeacher | EncoderReader, reports: list[Report]) -> float:
     return time.perf_counter() - started
 
 
-def measure_memory(folder: Path, jobs: list[int], many: int, engine: str) -> dict[str, object]:
+def measure_memory(folder: Path, jobs: list[int], many: int, reader: str) -> dict[str, object]:
     """Return the peak memory on few and on many reports, and by how much it grew."""
     sizes = {}
     for count in (FEW, many):
@@ -126,7 +126,7 @@ def measure_memory(folder: Path, jobs: list[int], many: int, engine: str) -> dic
     digests_mib = measure_ids(sizes[many][0]) / MIB
     memory: dict[str, object] = {"report_id_digests_mib": round(digests_mib, 1)}
     for n in jobs:
-        few, lots = (label(source, folder / "labels.parquet", n, engine) for source, _ in sizes.values())
+        few, lots = (label(source, folder / "labels.parquet", n, reader) for source, _ in sizes.values())
         memory[f"jobs_{n}"] = {
             f"peak_mib_{sizes[FEW][1]}": round(few.peak_mib, 1),
             f"peak_mib_{sizes[many][1]}": round(lots.peak_mib, 1),

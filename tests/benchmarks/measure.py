@@ -71,10 +71,11 @@ class _PeakMemory(threading.Thread):
 
 def memory_of_tree(pid: int) -> int:
     """Return the bytes that a process and its descendants take now, shared pages counted in part."""
-    return sum(_memory(process) for process in _tree(pid))
+    return sum(memory_of(process) for process in tree_of(pid))
 
 
-def _tree(pid: int) -> list[int]:
+def tree_of(pid: int) -> list[int]:
+    """Return a process and its descendants."""
     found = [pid]
     for parent in found:
         try:
@@ -85,7 +86,8 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _memory(pid: int) -> int:
+def memory_of(pid: int) -> int:
+    """Return the proportional set size of a process in bytes, 0 if it is gone."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -39,7 +39,7 @@ class Served:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RADLABEL_")},
             "RADLABEL_DATA_DIR": str(folder),
-            "RADLABEL_ENGINE": "rules",
+            "RADLABEL_READER": "rules",
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,18 @@ from corpora import Report, SourceUnreadable
 from nlp_service import batch, chunks
 from nlp_service.batch import Progress, RunSummary, label_files, usable_cores
 from nlp_service.chunks import Chunk, Input, Reject, iter_chunks
+from nlp_service.engines.local_pool import LocalPool
 from nlp_service.errors import OutputExists, OutputUnusable, OutputUnwritable, ResumeMismatch, WorkerDied
-from nlp_service.work import Counts, WorkerPool, WorkPlan
+from nlp_service.work import Counts, WorkPlan
 from tests.nlp_service.invented import SMALL_CHUNKS, environment, invented_rows, write_csv
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".csv.gz")
-PLAN = WorkPlan(("chexpert14",), (), ".jsonl", False)
+PLAN = WorkPlan(("chexpert14",), (), ".jsonl", False, reader="rules")
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (chunks, batch):
-        monkeypatch.setattr(module, "CHUNK_RECORDS", 20)
+    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 20)
 
 
 @pytest.fixture(autouse=True)
@@ -132,8 +133,11 @@ def wait_until_gone(group: int) -> None:
     pytest.fail("a worker has outlived the run that was killed")
 
 
-@pytest.mark.parametrize("changed", ["inputs", "options", "model"])
-def test_resume_refuses_what_has_changed(tmp_path: Path, reports: Path, changed: str) -> None:
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [("inputs", r"inputs \(reports.csv\)"), ("options", r"options \(label_sets\)"), ("model", r"model \(digest\)")],
+)
+def test_resume_refuses_what_has_changed(tmp_path: Path, reports: Path, changed: str, named: str) -> None:
     output = tmp_path / "labels.csv"
     with pytest.raises(Stopped):
         label_files([reports], output, on_progress=stop_after(40))
@@ -146,7 +150,7 @@ def test_resume_refuses_what_has_changed(tmp_path: Path, reports: Path, changed:
         own = tmp_path / "own.yaml"
         own.write_text("findings: [{id: own_sign, name: Own sign, synonyms: [sign of our own]}]\n", encoding="utf-8")
         options["vocabulary"] = [own]
-    with pytest.raises(ResumeMismatch, match=f"other {changed}; .* --overwrite"):
+    with pytest.raises(ResumeMismatch, match=f"other {named}; .* --overwrite"):
         label_files([reports], output, resume=True, **options)
     assert (tmp_path / "labels.csv.part").is_dir()
     assert label_files([reports], output, overwrite=True, **options).progress.resumed == 0
@@ -337,10 +341,10 @@ def test_progress_grows_to_the_summary(tmp_path: Path, reports: Path) -> None:
 def test_worker_that_dies_is_an_error_and_the_run_can_be_resumed(
     tmp_path: Path, reports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools: list[WorkerPool] = []
-    begin = WorkerPool.__enter__
+    pools: list[LocalPool[Any, Any]] = []
+    begin = LocalPool.__enter__
 
-    def remember(pool: WorkerPool) -> WorkerPool:
+    def remember(pool: LocalPool[Any, Any]) -> LocalPool[Any, Any]:
         pools.append(pool)
         return begin(pool)
 
@@ -349,7 +353,7 @@ def test_worker_that_dies_is_an_error_and_the_run_can_be_resumed(
             for process in pools[0].processes:
                 os.kill(process, signal.SIGKILL)
 
-    monkeypatch.setattr(WorkerPool, "__enter__", remember)
+    monkeypatch.setattr(LocalPool, "__enter__", remember)
     output = tmp_path / "labels.csv"
     with pytest.raises(WorkerDied, match="SIGKILL; the system may have run out of memory") as died:
         label_files([reports], output, jobs=2, on_progress=kill_a_worker)
@@ -358,8 +362,8 @@ def test_worker_that_dies_is_an_error_and_the_run_can_be_resumed(
 
 
 def test_fault_in_a_worker_names_kind_and_place_alone() -> None:
-    with WorkerPool(WorkPlan(("chexpert14",), (), ".unknown", False), 1) as pool, pytest.raises(WorkerDied) as failed:
-        list(pool.label_all([Chunk(0, ())]))
+    with LocalPool(WorkPlan(("chexpert14",), (), ".unknown", False), 1) as pool, pytest.raises(WorkerDied) as failed:
+        list(pool.map([Chunk(0, ())]))
     assert str(failed.value).startswith("a worker process failed with KeyError in nlp_service.writers, line ")
 
 
@@ -369,8 +373,8 @@ def test_results_of_processes_come_in_order() -> None:
         text = "Small left pleural effusion. " * (300 if index % 3 == 0 else 1)
         return Chunk(index, ((chunks.Origin("a", index), Report(f"r{index}", text)),))
 
-    with WorkerPool(PLAN, 3) as pool:
-        assert [result.index for result in pool.label_all(map(sized, range(20)))] == list(range(20))
+    with LocalPool(replace(PLAN, identity=PLAN.labeler().identity), 3) as pool:
+        assert [result.index for result in pool.map(map(sized, range(20)))] == list(range(20))
 
 
 @settings(max_examples=50)

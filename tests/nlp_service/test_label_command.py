@@ -215,12 +215,12 @@ def test_help_names_what_there_is() -> None:
     assert [name for name in (*SOURCES, *SUFFIXES) if name not in texts] == []
 
 
-@pytest.mark.parametrize(("engine", "name"), [("rules", "radlabel-rules"), ("encoder", "radlabel-encoder")])
-def test_the_engine_is_the_users_choice_and_is_named_in_every_row(
-    tmp_path: Path, reports: Path, engine: str, name: str
+@pytest.mark.parametrize(("reader", "name"), [("rules", "radlabel-rules"), ("encoder", "radlabel-encoder")])
+def test_the_reader_is_the_users_choice_and_is_named_in_every_row(
+    tmp_path: Path, reports: Path, reader: str, name: str
 ) -> None:
     output = tmp_path / "labels.csv"
-    code, _, _ = run("label", reports, "-o", output, "--engine", engine)
+    code, _, _ = run("label", reports, "-o", output, "--reader", reader)
     assert code == 0
     with output.open(encoding="utf-8", newline="") as stream:
         assert {row["model_name"] for row in csv.DictReader(stream)} == {name}
@@ -270,8 +270,8 @@ def test_a_review_file_has_the_same_bytes_with_one_process_and_with_two(
     [
         (("--abstain", "0.7", "0.3"), "lower one first"),
         (("--review-file", "r.jsonl"), "without --abstain"),
-        (("--engine", "rules", "--model", "m"), "without a model"),
-        (("--engine", "magic"), "magic"),
+        (("--reader", "rules", "--model", "m"), "without a model"),
+        (("--reader", "magic"), "magic"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

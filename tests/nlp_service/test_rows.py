@@ -163,9 +163,9 @@ def test_gzip_holds_the_bytes_of_the_plain_file(first: list[LabeledReport], seco
         assert gzip.decompress(written(f"{suffix}.gz", first, second)) == written(suffix, first, second)
 
 
-@pytest.mark.parametrize("engine", ["encoder", "rules"])
-def test_row_of_a_real_reading_has_the_promised_keys_in_order(engine: str) -> None:
-    labeler = Labeler(engine=engine)
+@pytest.mark.parametrize("reader", ["encoder", "rules"])
+def test_row_of_a_real_reading_has_the_promised_keys_in_order(reader: str) -> None:
+    labeler = Labeler(reader=reader)
     report = Report("r1", "Small left pleural effusion. 3 x 2 cm mass in the right upper lobe. No pneumothorax.", "A1")
     row: Any = RowForm(labeler.label_sets, labeler.model).json_row(labeler.label(report))
     assert list(row) == ["report_id", "accession_number", "status", "model", "labels", "findings"]
@@ -174,7 +174,7 @@ def test_row_of_a_real_reading_has_the_promised_keys_in_order(engine: str) -> No
     assert list(label) == ["value", "probability", "basis", "evidence"]
     assert (label["value"], label["basis"]) == ("positive", "span")
     # The rules have no probabilities; the encoder has, and is sure of a plain sentence.
-    assert label["probability"] is None if engine == "rules" else label["probability"]["positive"] > 0.9
+    assert label["probability"] is None if reader == "rules" else label["probability"]["positive"] > 0.9
     finding = row["findings"][label["evidence"][0]]
     assert list(finding) == FINDING_KEYS
     assert list(finding["concept"]) == ["id", "name", "cui"]

@@ -9,13 +9,18 @@ from pathlib import Path
 from corpora.reports import Report
 from corpora.vocabulary import Vocabulary
 from models.text.digest import code_digest
+from models.text.encoder.cache_file import CacheFile
 from models.text.encoder.folder import CONFORMANCE, GRAPH, TOKENIZER, ModelUnusable, read_manifest
 from models.text.encoder.readout import StudyReadout
-from models.text.encoder.runtime import CACHE_SIZE, EncoderSentenceReader
+from models.text.encoder.runtime import CACHE_SIZE, TOKEN_BUDGET, EncoderSentenceReader
 from models.text.encoder.session import OnnxNetwork
 from models.text.encoder.tokens import SentenceTokenizer
-from models.text.report_reader import Reading, ReportReader, read_at_once, read_together
+from models.text.report_reader import Reading, ReportReader, Steps, read_at_once, read_together
 from models.text.sentence_reader import Sentence, SentenceReading
+
+# A GPU wants batches that a processor's caches would not hold, and word pieces that are there when it is free.
+GPU_TOKEN_BUDGET = 16_384
+GPU_AHEAD = 1024
 
 
 class EncoderReader:
@@ -24,6 +29,7 @@ class EncoderReader:
     Raises:
         ModelUnusable: the folder is missing or damaged, names concepts that the vocabulary lacks, or does not read the
             sentences of its conformance test as it did when it was made.
+        CacheUnusable: ``cache_file`` is damaged, or was built with another model.
     """
 
     def __init__(
@@ -34,6 +40,8 @@ class EncoderReader:
         cache_size: int = CACHE_SIZE,
         threads: int | None = None,
         rules_check: bool = True,
+        cache_file: Path | None = None,
+        device: str = "auto",
     ) -> None:
         self.vocabulary = vocabulary
         self.manifest = read_manifest(folder)
@@ -45,14 +53,22 @@ class EncoderReader:
                 f"{folder}: the model reads {len(unknown)} concepts that the vocabulary does not define, such as "
                 f"{unknown[0]!r}: give the vocabulary files that it was trained with"
             )
+        if cache_file is not None and not rules_check:
+            raise ValueError("a cache file holds readings that the rules have checked")
+        self.store = None if cache_file is None else CacheFile(cache_file, self.digest)
         self.readout = StudyReadout(layout, self.manifest.calibration)
+        self.network = OnnxNetwork(folder / GRAPH, threads=threads, device=device)
+        on_gpu = self.network.device == "cuda"
         self.sentences = EncoderSentenceReader(
-            OnnxNetwork(folder / GRAPH, threads=threads),
+            self.network,
             layout,
             SentenceTokenizer.load(folder / TOKENIZER, vocabulary),
             vocabulary,
             cache_size=cache_size,
             rules_check=rules_check,
+            store=self.store,
+            token_budget=GPU_TOKEN_BUDGET if on_gpu else TOKEN_BUDGET,
+            ahead=GPU_AHEAD if on_gpu else None,
         )
         self._reports = ReportReader(vocabulary)
         check_conformance(folder, self.sentences.read_alone, frozenset(layout.concepts))
@@ -63,6 +79,10 @@ class EncoderReader:
         return code_digest(
             self.vocabulary.digest, self.manifest.digest, packages=("models.text", "models.text.encoder")
         )
+
+    def steps(self, report: Report) -> Steps:
+        """Return what asks for the sentences of a report and gives its reading (`models.text.report_reader`)."""
+        return self._reports.steps(report)
 
     def read(self, report: Report) -> Reading:
         """Return what a report says."""

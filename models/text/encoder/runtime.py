@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Protocol
@@ -36,14 +37,24 @@ class Network(Protocol):
         ...
 
 
+class ReadingStore(Protocol):
+    """Readings that were made before (`models.text.encoder.cache_file.CacheFile`)."""
+
+    def get(self, key: bytes) -> SentenceReading | None:
+        """Return the reading of a sentence by its key (`sentence_key`), ``None`` if there is none."""
+        ...
+
+
 class EncoderSentenceReader:
     """Reads sentences with the encoder. One instance serves one thread.
 
     A reading depends on the sentence and its context alone, bit for bit: batches hold sentences of one length, and the
     network does not look across sentences. With ``rules_check`` the rules read a sentence that the encoder is not sure
     of (`_is_doubtful`); such findings have no probability. ``cache_size`` bounds the readings kept; keys are digests,
-    so that no sentence stays in memory with them. What a vocabulary adds to the one that the model was trained with is
-    read by the rules.
+    so that no sentence stays in memory with them. ``store`` has readings of an earlier time, for the sentences that are
+    not among them. With ``ahead``, so many sentences at a time are cut into word pieces by a thread of their own while
+    the network is busy with those before, which is for a network that runs elsewhere than on this processor. What a
+    vocabulary adds to the one that the model was trained with is read by the rules.
     """
 
     def __init__(
@@ -56,6 +67,8 @@ class EncoderSentenceReader:
         cache_size: int = CACHE_SIZE,
         token_budget: int = TOKEN_BUDGET,
         rules_check: bool = True,
+        store: ReadingStore | None = None,
+        ahead: int | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self._network = network
@@ -67,10 +80,13 @@ class EncoderSentenceReader:
         self._cache_size = cache_size
         self._token_budget = token_budget
         self._rules_check = rules_check
+        self._store = store
+        self._ahead = ahead
         self._near: dict[str, frozenset[str]] = {}
         self.hits = 0
         self.misses = 0
         self.doubted = 0
+        self.stored = 0  # among the hits, those from the store
 
     def read(self, sentence: Sentence) -> SentenceReading:
         """Return the reading of one sentence."""
@@ -78,7 +94,7 @@ class EncoderSentenceReader:
 
     def read_many(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
         """Return the readings of sentences, in their order."""
-        keys = [_digest(sentence) for sentence in sentences]
+        keys = [sentence_key(sentence) for sentence in sentences]
         found: dict[bytes, SentenceReading] = {}
         wanted: dict[bytes, Sentence] = {}
         for key, sentence in zip(keys, sentences, strict=True):
@@ -87,18 +103,26 @@ class EncoderSentenceReader:
                 self._cache.move_to_end(key)
                 found[key] = reading
                 self.hits += 1
-            elif key in wanted:
+            elif key in wanted or key in found:
                 self.hits += 1
+            elif self._store is not None and (stored := self._store.get(key)) is not None:
+                found[key] = stored
+                self._keep(key, stored)
+                self.hits += 1
+                self.stored += 1
             else:
                 wanted[key] = sentence
                 self.misses += 1
         for key, reading in zip(wanted, self._encode(list(wanted.values()), self._rules_check), strict=True):
             found[key] = reading
-            if self._cache_size:
-                self._cache[key] = reading
-                if len(self._cache) > self._cache_size:
-                    self._cache.popitem(last=False)
+            self._keep(key, reading)
         return [found[key] for key in keys]
+
+    def _keep(self, key: bytes, reading: SentenceReading) -> None:
+        if self._cache_size:
+            self._cache[key] = reading
+            if len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
 
     def read_alone(self, sentences: Sequence[Sentence]) -> list[SentenceReading]:
         """Return the readings of sentences by the encoder alone, neither checked nor cached."""
@@ -106,19 +130,40 @@ class EncoderSentenceReader:
 
     def _encode(self, sentences: Sequence[Sentence], rules_check: bool) -> Iterator[SentenceReading]:
         spoken = [i for i, sentence in enumerate(sentences) if sentence.section not in _SILENT]
-        windows = self._tokenizer.encode([sentences[i] for i in spoken])
-        flat = [(i, pieces) for i, parts in zip(spoken, windows, strict=True) for pieces in parts]
-        outputs: dict[int, tuple[Floats, Floats]] = {}
-        for batch in _batches([len(pieces.ids) for _, pieces in flat], self._token_budget):
-            ids = np.stack([flat[i][1].ids for i in batch]).astype(np.int64)
-            rows, scores = self._network.run(ids)
-            for position, i in enumerate(batch):
-                outputs[i] = rows[position], scores[position]
         by_sentence: defaultdict[int, list[tuple[Pieces, Floats, Floats]]] = defaultdict(list)
-        for position, (i, pieces) in enumerate(flat):
-            by_sentence[i].append((pieces, *outputs[position]))
+        for part, windows in self._word_pieces(sentences, spoken):
+            flat = [(i, pieces) for i, parts in zip(part, windows, strict=True) for pieces in parts]
+            outputs: dict[int, tuple[Floats, Floats]] = {}
+            for batch in _batches([len(pieces.ids) for _, pieces in flat], self._token_budget):
+                ids = np.stack([flat[i][1].ids for i in batch]).astype(np.int64)
+                rows, scores = self._network.run(ids)
+                for position, i in enumerate(batch):
+                    outputs[i] = rows[position], scores[position]
+            for position, (i, pieces) in enumerate(flat):
+                by_sentence[i].append((pieces, *outputs[position]))
         for i, sentence in enumerate(sentences):
             yield self._reading(sentence, by_sentence.get(i, []), rules_check)
+
+    def _word_pieces(
+        self, sentences: Sequence[Sentence], wanted: Sequence[int]
+    ) -> Iterator[tuple[Sequence[int], list[list[Pieces]]]]:
+        """Yield indices of sentences with their word pieces, part by part."""
+        size = self._ahead or max(len(wanted), 1)
+        parts = [wanted[low : low + size] for low in range(0, len(wanted), size)]
+
+        def cut(part: Sequence[int]) -> list[list[Pieces]]:
+            return self._tokenizer.encode([sentences[i] for i in part])
+
+        if len(parts) < 2:
+            yield from ((part, cut(part)) for part in parts)
+            return
+        with ThreadPoolExecutor(1) as pool:  # one: the parts come in their order, and the tokenizer serves one thread
+            coming = deque(pool.submit(cut, part) for part in parts[:2])
+            for number, part in enumerate(parts):
+                windows = coming.popleft().result()
+                if number + 2 < len(parts):
+                    coming.append(pool.submit(cut, parts[number + 2]))
+                yield part, windows
 
     def _is_doubtful(
         self,
@@ -172,7 +217,8 @@ class EncoderSentenceReader:
         )
 
 
-def _digest(sentence: Sentence) -> bytes:
+def sentence_key(sentence: Sentence) -> bytes:
+    """Return the 16 bytes under which a sentence's reading is kept: a digest of all that the reading depends on."""
     parts = (sentence.section, sentence.text, sentence.heading, *sentence.antecedents)
     return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

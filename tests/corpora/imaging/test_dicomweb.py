@@ -53,6 +53,16 @@ def test_index_over_dicomweb_is_that_of_the_folder(pacs: Orthanc, folder_index: 
     assert set(read_index(index)["source"].to_pylist()) == {"dicomweb"}
 
 
+def test_query_restricts_the_index(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    dates = sorted(str(row["study_date"]) for row in rows_of(folder_index))
+    middle = dates[len(dates) // 2]
+    index_dicomweb(pacs.url, index, access=ACCESS, query={"StudyDate": f"{middle.replace('-', '')}-"})
+    assert rows_of(index) == [row for row in rows_of(folder_index) if str(row["study_date"]) >= middle]
+    index_dicomweb(pacs.url, index, access=ACCESS, query={"PatientID": "nobody"})
+    assert read_info(index).seen == 0
+
+
 def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
     index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
     on_server = {row["image_id"]: row for row in read_index(tmp_path / "web.parquet").to_pylist()}
@@ -201,6 +211,8 @@ def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp
         index_over(wire, index)
     with pytest.raises(SourceUnreadable, match="begun with another server"):
         index_dicomweb(pacs.url, index, access=ACCESS, resume=True)
+    with pytest.raises(SourceUnreadable, match="or query"):
+        index_dicomweb(wire.url, index, access=ACCESS, resume=True, query={"Modality": "CR"})
 
 
 def test_busy_server_is_asked_again(wire: Wire, folder_index: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def answers() -> list[tuple[dict[str, Any], Any, dict[str, Any]]]:
         "<&>\x0bl",
     ]
     resources = [diagnostic_report(i, text) for i, text in enumerate(texts)]
-    labeler = Labeler(label_sets=["chexpert14", "nih14"], engine="rules")
+    labeler = Labeler(label_sets=["chexpert14", "nih14"], reader="rules")
     labeled = labeler.label_many([report_of_resource(resource) for resource in resources])
     return [
         (resource, row, bundle_of(resource, row, labeler.vocabulary, labeler.model, now=NOW))
@@ -127,7 +127,7 @@ def test_references_within_a_bundle_lead_to_its_entries() -> None:
 
 
 def test_a_report_without_text_gets_an_outcome() -> None:
-    labeler = Labeler(engine="rules")
+    labeler = Labeler(reader="rules")
     resource = diagnostic_report(0, "Findings:")
     row = labeler.label(report_of_resource(resource))
     assert row.status is not Status.OK

@@ -274,7 +274,7 @@ def test_the_reference_tells_what_there_is(service: Served) -> None:
     assert len(sets["chexpert14"]["labels"]) == 14
     effusions = service.get("/v1/vocabulary?q=hydropneumothorax")["findings"]
     assert "Hydropneumothorax" in [finding["name"] for finding in effusions]
-    assert service.get("/v1/model")["engine"] == "rules"
+    assert service.get("/v1/model")["reader"] == "rules"
     document = service.get("/openapi.json")
     assert document["paths"]["/v1/label"]["post"]["requestBody"]
     assert "examples" in json.dumps(document)

@@ -84,7 +84,7 @@ def test_the_same_without_blocking(service: Served, reports_file: Path) -> None:
             assert len(rows) == len(REPORTS)
             assert (await client.cancel(job["id"]))["state"] == "done"
             assert await client.search("A8")
-            assert (await client.model())["engine"] == "rules"
+            assert (await client.model())["reader"] == "rules"
             assert await client.labels()
             await client.delete(job["id"])
             assert job["id"] not in {item["id"] for item in await client.jobs()}

@@ -40,7 +40,7 @@ STORED = (
 def service_to_show(folder: Path) -> Iterator[Served]:
     """Run a service with the encoder, which keeps texts and has some reports stored."""
     settings = {
-        "RADLABEL_ENGINE": "encoder",
+        "RADLABEL_READER": "encoder",
         "RADLABEL_LABEL_SETS": "chexpert14,nih14",
         "RADLABEL_KEEP_TEXTS_DAYS": "30",
     }

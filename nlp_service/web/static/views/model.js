@@ -7,7 +7,7 @@ import { empty } from "../states.js";
 
 /** Shows the view. */
 export async function render({ body, signal }) {
-  const { model, engine, radlabel, card } = await ask("v1/model", { signal });
+  const { model, reader, radlabel, card } = await ask("v1/model", { signal });
   fill(
     body,
     h(
@@ -16,7 +16,7 @@ export async function render({ body, signal }) {
       h("h2", {}, "What reads the reports"),
       facts([
         ["Model", `${model.name} ${model.version}`],
-        ["Engine", engine],
+        ["Reader", reader],
         ["Digest", h("code", {}, model.digest)],
         ["radlabel", radlabel],
       ]),

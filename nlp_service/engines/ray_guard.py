@@ -1,0 +1,51 @@
+"""Ends what a cluster of our own has left when the process that began it is gone; a process itself, run by its path.
+
+Ray has a reaper for that, but some of its agents outlive it when the driver is killed (seen with Ray 2.60). It reads
+its standard input, which ends with the process at the other end, however that one ends. It imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+# What all processes of a cluster have in their environment: the cluster's folder.
+VARIABLE = "RADLABEL_RAY_FOLDER"
+GRACE_S = 2.0
+
+
+def guard(folder: str) -> None:
+    """Wait for the end of standard input, then end the cluster's processes and remove its folder."""
+    sys.stdin.read()
+    deadline = time.monotonic() + GRACE_S
+    while members(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    while found := members(folder):  # a process that is being killed may have begun another
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def members(folder: str) -> list[int]:
+    """Return the processes of a cluster that are there; where the system has no ``/proc``, none are found."""
+    mark = f"{VARIABLE}={folder}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it has ended, or is another user's
+    return found
+
+
+if __name__ == "__main__":
+    guard(sys.argv[1])

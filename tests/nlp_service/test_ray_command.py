@@ -1,0 +1,92 @@
+"""`radlabel label --engine ray` with a cluster of its own: begun for the run, gone after it, whatever ends it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nlp_service import chunks
+from nlp_service.batch import label_files
+from tests.nlp_service.invented import SMALL_CHUNKS, environment, invented_rows, radlabel, write_csv
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    """Return 60 reports, with two rows that fail."""
+    rows: list[tuple[str, ...]] = [*invented_rows(60)]
+    rows[33] = rows[12]
+    rows[50] = ("too", "few")
+    return write_csv(tmp_path / "reports.csv", rows)
+
+
+def test_command_starts_ray_by_itself_and_leaves_nothing_running(tmp_path: Path, reports: Path) -> None:
+    crowded = tmp_path / "crowded"
+    (crowded / "models").mkdir(parents=True)
+    (crowded / "models" / "__init__.py").write_text("raise ImportError('the folder of the user was imported')\n")
+    home = tmp_path / "home"
+    home.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("TMPDIR", str(home))
+        options = ("--reader", "rules", "--workers", "1")
+        one = radlabel(tmp_path, "label", reports, "-o", tmp_path / "local.csv", *options)
+        two = radlabel(tmp_path, "label", reports, "-o", tmp_path / "ray.csv", "--engine", "ray", *options, cwd=crowded)
+    assert one.returncode == two.returncode == 1  # two rows failed
+    assert (tmp_path / "local.csv").read_bytes() == (tmp_path / "ray.csv").read_bytes()
+    assert [line.partition("(")[0] for line in two.stderr.splitlines()] == [
+        line.partition("(")[0].replace("local.csv", "ray.csv") for line in one.stderr.splitlines()
+    ]
+    assert list(home.iterdir()) == []
+
+
+def test_killed_run_takes_its_cluster_along_and_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 20)
+    reports = write_csv(tmp_path / "reports.csv", invented_rows(1500))
+    whole, killed = tmp_path / "whole.csv", tmp_path / "killed.csv"
+    label_files([reports], whole, reader="rules")
+    script = tmp_path / "run.py"
+    script.write_text(SMALL_CHUNKS, encoding="utf-8")
+    mark = f"RADLABEL_TEST_RUN={tmp_path.name}"
+    options = ("--engine", "ray", "--reader", "rules", "--workers", "1")
+    process = subprocess.Popen(
+        [sys.executable, *map(str, (script, "label", reports, "-o", killed, *options))],
+        env={**environment(), "RADLABEL_TEST_RUN": tmp_path.name},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: len(list((tmp_path / "killed.csv.part").glob("chunk-??????"))) > 5)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not processes_with(mark))
+    assert label_files([reports], killed, reader="rules", resume=True).progress.resumed >= 100
+    assert killed.read_bytes() == whole.read_bytes()
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes_with(mark: str) -> list[str]:
+    """Return the processes that have a variable of the environment, which what they start inherits."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "comm").read_text().strip())
+        except OSError:
+            continue
+    return found
