@@ -177,7 +177,7 @@ def _recipe(request: DatasetRequest, service: Service) -> Recipe:
     own = {
         "label_set": settings.label_sets[0],
         "vocabulary": settings.vocabulary,
-        "reader": settings.engine.value,
+        "reader": settings.reader.value,
         "model": settings.model,
     }
     labels = found.labels.model_copy(update={key: own[key] for key in own if key not in given_labels})

@@ -40,7 +40,7 @@ def take_dataset(folder: Path) -> None:
         exports = Path(data) / "exports"
         write_images(exports / "dicom", studies(60))
         write_study_reports(exports / "reports.csv", studies(60))
-        settings = {"RADLABEL_JOB_ROOTS": str(exports), "RADLABEL_ENGINE": "encoder"}
+        settings = {"RADLABEL_JOB_ROOTS": str(exports), "RADLABEL_READER": "encoder"}
         with (
             Served(Path(data), environment=settings) as service,
             chromium() as browser,
