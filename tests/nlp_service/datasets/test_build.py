@@ -139,8 +139,9 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_bytes(
             raise Stopped
 
     output = tmp_path / "chest"
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as caught:
         build_from(hospital.recipe(), output, on_progress=stop)
+    assert "--resume" in caught.value.__notes__[-1]
     assert not output.exists()
     with pytest.raises(DatasetExists, match="--resume"):
         build_from(hospital.recipe(), output)
