@@ -27,7 +27,7 @@ KUBERNETES_SCHEMA := build/kubernetes/definitions.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-scale bench-rivals train-text docs screenshots constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-dataset bench-scale bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -110,6 +110,9 @@ bench-scale: corpus ## a million reports, Ray against local, growth of distinct 
 
 bench-index: setup ## an index of 20,000 DICOM files against a plain loop of pydicom, and a second scan
 	@$(BIN)/python -m tests.benchmarks.bench_index --json build/bench-index.json
+
+bench-dataset: setup ## data sets of 1,000 and 10,000 images built and checked: time and memory
+	@$(BIN)/python -m tests.benchmarks.bench_dataset --json build/bench-dataset.json
 
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json

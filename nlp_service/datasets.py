@@ -24,7 +24,7 @@ from corpora.deidentification import Pseudonymiser, PseudonymMap
 from corpora.errors import SourceUnreadable
 from corpora.imaging.index_table import read_info
 from corpora.imaging.server import Access
-from corpora.linking import LinkSummary, link_files
+from corpora.linking import LinkSummary, Outcome, link_files
 from corpora.linking.report_keys import ReportSource
 from corpora.reports import Report
 from corpora.sources import iter_records
@@ -81,7 +81,7 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
         named = identity.recorded_by(pairs) if recipe.deidentify.map_file else identity
         index, labels, rejected = run.chexpert() if recipe.labels.chexpert else (run.index(), *run.labels())
         linked = run.link(index, labels)
-        options.check()
+        run.most = linked.of("images", Outcome.LINKED)
         folder = build_dataset(
             BuildInputs(
                 index=index,
@@ -145,6 +145,7 @@ class _Run:
     identity: Identity
     work: Path
     options: BuildOptions
+    most: int | None = None  # images to draw, at most: filters leave some out
 
     def inputs(self) -> Iterator[Path]:
         """Yield the files that the result depends on, the images apart."""
@@ -155,7 +156,7 @@ class _Run:
 
     def show(self, stage: Stage, done: int, total: int | None) -> None:
         self.options.check()
-        self.options.on_progress(stage, done, total)
+        self.options.on_progress(stage, done, self.most if stage is Stage.DRAWING else total)
 
     def manifest(self) -> dict[str, Any]:
         """Return what the result depends on; what it is called and where it lies is no part of it."""

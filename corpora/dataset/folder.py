@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpora.dataset.columns import FORMAT_VERSION, INFO, ROWS, rows_schema
+from corpora.dataset.columns import FORMAT_VERSION, IMAGES, INFO, MASKS, ROWS, rows_schema
 from corpora.dataset.errors import DatasetInvalid
 from corpora.imaging.extras import need
 
 _BLOCK = 2**20
+# What a data set that others made may name: nothing above its folders, and no hidden file.
+_PICTURE = re.compile(rf"({IMAGES}|{MASKS})/[0-9a-f]{{2}}/[^./\\\0][^/\\\0]*\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,13 @@ class DatasetFolder:
                     if split is None or row["split"] == split:
                         yield row
 
+    def path_of(self, file: str) -> Path:
+        """Return where a picture or mask lies; raise `DatasetInvalid` for a file that is none of the data set's."""
+        path = self.path / file
+        if not _PICTURE.fullmatch(file) or not path.resolve().is_relative_to(self.path.resolve()):
+            raise DatasetInvalid("a row names a file outside of the data set, or that is no picture of it")
+        return path
+
     def read_image(self, file: str) -> npt.NDArray[np.uint8]:
         """Return a picture or mask (height, width) by its ``file``.
 
@@ -117,9 +127,7 @@ class DatasetFolder:
             The file is not there, lies elsewhere, or is no 8-bit greyscale picture.
         """
         image_module = need("PIL.Image", "pillow", "reading the pictures of a data set")
-        path = (self.path / file).resolve()
-        if not path.is_relative_to(self.path.resolve()):
-            raise DatasetInvalid("a row names a file outside of the data set")
+        path = self.path_of(file)
         try:
             with image_module.open(path, formats=("PNG",)) as image:
                 if image.mode != "L":

@@ -179,7 +179,8 @@ class Plan:
             "study_instance_uid": identity.uid(study),
             "series_instance_uid": identity.uid(first["series_instance_uid"]),
             "sop_instance_uid": identity.uid(first["sop_instance_uid"]),
-            "study_date": identity.date(patient, study, _day(first["study_date"])),
+            # As in the header of a DICOM copy, which knows nothing of the report's patient.
+            "study_date": identity.date(first["patient_id"], study, _day(first["study_date"])),
             "view": first["view"],
             "sex": first["patient_sex"] if self.keep_sex_and_age else None,
             "age": identity.age(first["patient_age_years"]) if self.keep_sex_and_age else None,

@@ -55,6 +55,11 @@ def work_folder(output: Path, *, resume: bool = False, overwrite: bool = False) 
         if isinstance(error, RadlabelError):
             raise
         raise DatasetUnwritable(f"{output}: cannot be written: {error.strerror or type(error).__name__}") from None
+    except BaseException as error:
+        # What contradicts itself stays so; what was stopped can go on.
+        if not isinstance(error, ValueError) and (work / MANIFEST).is_file():
+            error.add_note(f"what was done so far is kept in {work}; go on with --resume")
+        raise
     finally:
         lock.close()
 

@@ -214,7 +214,9 @@ async def _check_job(service: Service, job_id: str, label_set: str) -> None:
 
 def _card(folder: Path, format: str) -> Response:
     if format == "html":
-        return Response((folder / HTML).read_bytes(), media_type="text/html; charset=utf-8")
+        # A file to keep: it is not shown as a page of this service.
+        headers = {"Content-Disposition": 'attachment; filename="card.html"'}
+        return Response((folder / HTML).read_bytes(), media_type="text/html; charset=utf-8", headers=headers)
     text = (folder / MARKDOWN).read_text("utf-8")
     if format == "markdown":
         return Response(text.encode(), media_type="text/markdown; charset=utf-8")

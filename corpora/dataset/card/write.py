@@ -96,6 +96,12 @@ def _composition(info: DatasetInfo, numbers: CardNumbers) -> Iterator[Block]:
         f"By patient, by a keyed hash. Shared report texts: {splitting['text']}; near-identical pictures: "
         f"{splitting['picture']}; test ids of public lists: {splitting['public_tests']}. No patient is in two splits."
     )
+    hollow = [split for split in SPLITS if not info.splits[split] and splitting["shares"].get(split)]
+    if hollow:
+        yield Text(
+            f"There is nothing in {' and '.join(hollow)}: of few patients, a hash may send none there. Other shares, "
+            "or stratify: true, fill it."
+        )
     yield Heading("From what was there to rows")
     yield Picture("funnel.png", "Bars of reports and images that are left after each step")
     rows = [
@@ -105,8 +111,11 @@ def _composition(info: DatasetInfo, numbers: CardNumbers) -> Iterator[Block]:
     ]
     if info.counts["files"]["unreadable"]:
         rows.append(("files", "index", "unreadable", int(info.counts["files"]["unreadable"])))
-    yield Text("What is in no row, and why (each one is listed in excluded.csv):")
-    yield Table(("of", "step", "reason", "number"), rows)
+    if rows:
+        yield Text("What is in no row, and why (each one is listed in excluded.csv):")
+        yield Table(("of", "step", "reason", "number"), rows)
+    else:
+        yield Text("Everything that was there is in a row.")
 
 
 def _labels(info: DatasetInfo, numbers: CardNumbers) -> Iterator[Block]:

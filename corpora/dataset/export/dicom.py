@@ -13,7 +13,7 @@ _COLUMNS = ("image_id", "split", "file", "burned_in_annotation", "needs_review",
 
 
 def export_dicom(target: ExportTarget) -> None:
-    """Write ``dicom/<patient>/<study>/<image>.dcm`` and ``dicom.csv``, which says whose pixels somebody has to look at.
+    """Write ``dicom/<picture>.dcm`` and ``dicom.csv``, which says whose pixels somebody has to look at.
 
     The pixels stay as they are: text that is burned into them is flagged, not removed.
 
@@ -32,7 +32,7 @@ def export_dicom(target: ExportTarget) -> None:
         writer.writerow(_COLUMNS)
         for row, found, report in iter_objects(target):
             assert report is not None
-            file = f"dicom/{row['patient_id']}/{row['study_instance_uid']}/{row['image_id']}.dcm"
+            file = f"dicom/{target.stem_of(row)}.dcm"
             path = target.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             with quiet():

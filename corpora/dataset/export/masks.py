@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -39,10 +38,10 @@ def export_masks(target: ExportTarget) -> None:
         for row in target.rows():
             if target.with_images:
                 target.copy(row["file"])
+            stem, taken = target.stem_of(row), set[str]()
             given = target.dataset.read_image(row["mask_file"]) > 127 if row["mask_file"] else None
             for mask in row_masks(row, (row["height"], row["width"]), given):
-                stem = PurePosixPath(row["file"]).with_suffix("").relative_to("images")
-                file = f"masks/{stem}/{_file_name(mask.name)}.png"
+                file = f"masks/{stem}/{_file_name(mask.name, taken)}.png"
                 write_png(target.folder / file, mask.pixels.astype(np.uint8) * 255)
                 findings = "|".join(mask.findings)
                 size = int(mask.pixels.sum())
@@ -82,5 +81,12 @@ def _raster(
     return raster & (right if cell["laterality"] == "right" else left)
 
 
-def _file_name(name: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in name).lower()
+def _file_name(name: str, taken: set[str]) -> str:
+    """Return a name for a mask's file that no other of its picture has."""
+    stem = "".join(character if character.isalnum() else "_" for character in name).lower()
+    number = 2
+    found = stem
+    while found in taken:
+        found, number = f"{stem}_{number}", number + 1
+    taken.add(found)
+    return found

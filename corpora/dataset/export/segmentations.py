@@ -29,7 +29,7 @@ _TYPE_2 = (
 
 
 def export_segmentations(target: ExportTarget) -> None:
-    """Write ``seg/<patient>/<image>.dcm`` and ``seg.csv``: a segment for each label with a hint, and for a given mask.
+    """Write ``seg/<picture>.dcm`` and ``seg.csv``: a segment for each label with a hint, and for a given mask.
 
     The segments have the size of the source image, and say how they came about (Segmentation Algorithm Identification).
 
@@ -47,7 +47,7 @@ def export_segmentations(target: ExportTarget) -> None:
             if not masks or int(source.get("NumberOfFrames") or 1) > 1:
                 target.count("without masks")
                 continue
-            file = f"seg/{row['patient_id']}/{row['image_id']}.dcm"
+            file = f"seg/{target.stem_of(row)}.dcm"
             path = target.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             with quiet():  # warnings quote names

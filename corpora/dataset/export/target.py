@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corpora.dataset.columns import IMAGES
 from corpora.dataset.folder import DatasetFolder
 from corpora.dataset.recipe import SPLITS
 from corpora.deidentification import Pseudonymiser
@@ -56,13 +57,21 @@ class ExportTarget:
 
     def image_bytes(self, file: str) -> bytes:
         """Return the file of a picture or mask of the data set."""
-        return (self.dataset.path / file).read_bytes()
+        return self.dataset.path_of(file).read_bytes()
+
+    def stem_of(self, row: Mapping[str, Any]) -> str:
+        """Return the place of a row's picture without folder and suffix: files made of it are called after it.
+
+        An id would not do: it may hold slashes where a data set keeps its identifiers.
+        """
+        path = self.dataset.path_of(row["file"])
+        return path.relative_to(self.dataset.path / IMAGES).with_suffix("").as_posix()
 
     def copy(self, file: str) -> None:
         """Copy a picture to the same place below the export."""
-        target = self.folder / file
+        source, target = self.dataset.path_of(file), self.folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.dataset.path / file, target)
+        shutil.copyfile(source, target)
         self.count("pictures")
 
 

@@ -21,7 +21,7 @@ export function markdown(text, pictures = {}) {
     const picture = /^!\[([^\]]*)\]\((?:[^)\s]*\/)?([^)\s/]+)\)$/.exec(line);
     if (!line.trim()) i += 1;
     else if (picture) {
-      if (pictures[picture[2]]) blocks.push(h("img", { class: "plot", alt: picture[1], src: pictures[picture[2]], loading: "lazy" }));
+      if (pictures[picture[2]]) blocks.push(h("img", { class: "plot", alt: picture[1], src: pictures[picture[2]] }));
       i += 1;
     } else if (heading) {
       // The view has the only h1.

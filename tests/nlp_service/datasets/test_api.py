@@ -15,7 +15,7 @@ from corpora.dataset import open_dataset
 from corpora.dataset.check import check_dataset
 from corpora.deidentification import Pseudonymiser
 from tests.nlp_service.datasets.making import MARK, Study, files_of, studies, write_images, write_reports
-from tests.nlp_service.processes import Served
+from tests.nlp_service.processes import Served, postgres_programs, postgres_server, upgrade_database
 
 QUICK = {"image": {"size": 64}, "card": {"plots": False}}
 
@@ -228,3 +228,22 @@ def test_a_killed_service_goes_on_to_the_same_data_set(tmp_path: Path) -> None:
         assert service.stop() == 0
         service.start()
         assert ended(service, third)["digest"] == whole["digest"]
+
+
+@pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not installed")
+def test_a_worker_builds_what_another_process_was_asked_for(tmp_path: Path) -> None:
+    exports = tmp_path / "exports"
+    known = hospital(exports, 6)
+    with postgres_server() as url:
+        settings = {"RADLABEL_DATABASE_URL": url, "RADLABEL_JOB_ROOTS": str(exports)}
+        upgrade_database(settings)
+        asks = Served(tmp_path, environment={**settings, "RADLABEL_JOB_WORKERS": "0"})
+        works = Served(tmp_path, "jobs", "work", "--name", "builder", environment=settings)
+        with asks:
+            works.start(wait=False)
+            try:
+                found = ended(asks, asked(asks))
+            finally:
+                works.stop()
+            assert (found["state"], found["rows"]) == ("done", sum(study.images for study in known)), found
+            assert "Splits" in asks.get(f"/v1/datasets/{found['id']}/card?format=json")["markdown"]

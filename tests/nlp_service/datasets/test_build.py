@@ -139,8 +139,9 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_bytes(
             raise Stopped
 
     output = tmp_path / "chest"
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as caught:
         build_from(hospital.recipe(), output, on_progress=stop)
+    assert "--resume" in caught.value.__notes__[-1]
     assert not output.exists()
     with pytest.raises(DatasetExists, match="--resume"):
         build_from(hospital.recipe(), output)
@@ -324,7 +325,7 @@ def test_an_addendum_overrides_what_came_before(hospital: Hospital, tmp_path: Pa
 
 def test_label_rows_do_in_place_of_reports(hospital: Hospital, dataset: DatasetFolder, tmp_path: Path) -> None:
     labels = tmp_path / "labels.parquet"
-    made = runner.invoke(app, ["label", str(hospital.reports), "-o", str(labels), "--engine", "rules", "-j", "1"])
+    made = runner.invoke(app, ["label", str(hospital.reports), "-o", str(labels), "--reader", "rules", "-j", "1"])
     assert made.exit_code == 0
     result = build_from(hospital.recipe(reports=[], labels={"rows": str(labels)}), tmp_path / "chest")
     columns = [f"label:{label}" for label in dataset.labels]

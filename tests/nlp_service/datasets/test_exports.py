@@ -17,7 +17,7 @@ import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from corpora.dataset import DatasetExists, DatasetFolder, SourcesMissing, open_dataset
+from corpora.dataset import DatasetExists, DatasetFolder, DatasetInvalid, SourcesMissing, open_dataset
 from corpora.dataset.export import FORMATS, export_dataset
 from corpora.deidentification import IdentifierKind, Pseudonymiser
 from corpora.weak_labels.chexpert_csv import LabelTableRow, read_chexpert_csv
@@ -25,7 +25,7 @@ from nlp_service.cli.app import app
 from nlp_service.cli.dataset_use import ExportFormat
 from nlp_service.datasets import BuildSummary, sources_of
 from tests.nlp_service.datasets.conftest import Hospital, build_from
-from tests.nlp_service.datasets.making import MARK, UID_ROOT, files_of
+from tests.nlp_service.datasets.making import MARK, UID_ROOT, Study, files_of, write_image, write_reports
 
 runner = CliRunner()
 
@@ -279,6 +279,42 @@ def test_the_command_exports(hospital: Hospital, built: BuildSummary, tmp_path: 
     ran = run("--format", "dicom", "-o", str(tmp_path / "dicom"))
     assert ran.exit_code == 2
     assert "--images" in ran.stderr
+
+
+def test_ids_with_slashes_lead_nowhere(hospital: Hospital, tmp_path: Path) -> None:
+    """A data set may keep its identifiers, and those of a hospital may look like a way out of the folder."""
+    study = Study(1, 10)
+    write_image(tmp_path / "dicom", study, 0, PatientID="../../../P1")
+    row = {"report_id": "../../r", "accession_number": study.accession_number, "text": study.text}
+    write_reports(tmp_path / "reports.csv", [], row)
+    places = {"images": str(tmp_path / "dicom"), "reports": str(tmp_path / "reports.csv")}
+    kept = {"deidentify": {"enabled": False}, "splits": {"shares": {"train": 1.0}}}
+    result = build_from(hospital.recipe(**places, **kept), tmp_path / "chest")
+    folder = open_dataset(result.output)
+    sources = sources_of(str(tmp_path / "dicom"), folder, None, tmp_path)
+    before = set(tmp_path.rglob("*"))
+    for name in ("seg", "masks", "hf", "coco"):
+        export_dataset(folder, tmp_path / "out" / name, name, sources=sources)
+    assert all(path.is_relative_to(tmp_path / "out") for path in set(tmp_path.rglob("*")) - before)
+    assert not list(tmp_path.parent.glob("P1*"))
+
+
+def test_a_data_set_of_others_cannot_have_other_files_exported(dataset: DatasetFolder, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dataset.path, tmp_path / "copy"))
+    rows = list(dataset.iter_rows())
+    (tmp_path / "secret.png").write_bytes((copy / rows[0]["file"]).read_bytes())
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "images/../../secret.png", "dataset.json"):
+        rows[0]["file"] = name
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=pq.read_schema(dataset.path / "rows.parquet")), copy / "rows.parquet"
+        )
+        for form in ("hf", "parquet", "chexpert", "xrv", "coco", "masks"):
+            with pytest.raises(DatasetInvalid):
+                export_dataset(open_dataset(copy), tmp_path / "out", form)
+    (copy / "images" / "aa").mkdir(exist_ok=True)
+    (copy / "images" / "aa" / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DatasetInvalid):
+        open_dataset(copy).read_image("images/aa/link.png")
 
 
 def test_the_command_knows_every_form() -> None:
