@@ -47,6 +47,14 @@ def train(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.", show_default=False)] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the features of frozen blocks here, for other runs over the same pictures (some seeds, say).",
+            show_default=False,
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,7 +82,11 @@ def train(
         if seed is not None:
             chosen = chosen.model_copy(update={"seed": seed})
         with shown_training(as_json) as (on_progress, say):
-            trained = run(open_dataset(dataset), chosen, out, on_progress=on_progress, say=say, threads=threads)
+            if cache is not None:
+                cache.mkdir(parents=True, exist_ok=True)
+            trained = run(
+                open_dataset(dataset), chosen, out, on_progress=on_progress, say=say, threads=threads, cache=cache
+            )
     facts = {"event": "summary", "model": str(trained.folder), "digest": trained.manifest.digest}
     _report(facts | {"validation": trained.measures}, as_json)
 

@@ -43,7 +43,12 @@ class DetectionLearner(DenseLearner):
 
     @classmethod
     def of_dataset(
-        cls, dataset: DatasetFolder, recipe: Detection, folder: Path, say: Callable[[str], None]
+        cls,
+        dataset: DatasetFolder,
+        recipe: Detection,
+        folder: Path,
+        say: Callable[[str], None],
+        cache: Path | None = None,
     ) -> DetectionLearner:
         """Return the learner of a data set; raises `DatasetUnfit` if it has no box, or several of one label."""
         rows = read_rows(dataset, ["boxes"], recipe.validation)
@@ -61,7 +66,7 @@ class DetectionLearner(DenseLearner):
             ),
             training=np.flatnonzero(~rows.validating & given.any(1)),
             validating=np.flatnonzero(rows.validating & given.any(1)),
-            folder=folder,
+            folder=cache or folder,
             say=say,
         )
 
