@@ -173,6 +173,34 @@ def predict(
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
+@app.command()
+def normalise(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The same as for `predict`.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is made.")],
+    split: Annotated[str | None, typer.Option(help="Of a data set: this split alone.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring chest radiographs into one form: inverted ones turned round, edges without content cut off.
+
+    Writes the pictures as PNG, and DIR/normalised.csv with what was cut off and flags: inverted, collimated,
+    low_contrast, saturated, empty, not_frontal_format. No model is needed.
+
+    For example:
+
+        radlabel vision normalise dicom --out even
+    """
+    with exit_on_error(), stop_on_sigterm():
+        from models.vision.predict import normalise_all
+
+        with shown_count(as_json, "images") as show:
+            done = normalise_all(images, out, split=split, on_pictures=lambda count: show(count, None))
+    _report(
+        {"event": "summary", "output": str(done.folder), "images": done.pictures, "rejected": done.rejected}, as_json
+    )
+    if done.rejected:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
 def _report(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(facts))
