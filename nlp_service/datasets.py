@@ -7,7 +7,7 @@ stopped goes on with the step, the reports or the pictures at which it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,17 +15,20 @@ from typing import Any
 
 from corpora.dataset.builder import BuildInputs, OnProgress, Stage, build_dataset, silent, versions
 from corpora.dataset.errors import RecipeInvalid
-from corpora.dataset.folder import DatasetInfo, file_digest
+from corpora.dataset.export.target import Sources
+from corpora.dataset.folder import DatasetFolder, DatasetInfo, file_digest
 from corpora.dataset.identity import Identity, check_known, key_in
 from corpora.dataset.recipe import Recipe, is_url
 from corpora.dataset.work_folder import MADE, begin, work_folder
-from corpora.deidentification import PseudonymMap
+from corpora.deidentification import Pseudonymiser, PseudonymMap
 from corpora.errors import SourceUnreadable
+from corpora.imaging.index_table import read_info
 from corpora.imaging.server import Access
 from corpora.linking import LinkSummary, link_files
 from corpora.linking.report_keys import ReportSource
 from corpora.reports import Report
 from corpora.sources import iter_records
+from corpora.sources.encoding import readable
 
 KEY_SUFFIX = ".key"
 _TEXTS_PER_BATCH = 10_000
@@ -76,8 +79,7 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
         begin(work, run.manifest())
         pairs = PseudonymMap()
         named = identity.recorded_by(pairs) if recipe.deidentify.map_file else identity
-        index = run.index()
-        labels, rejected = run.labels()
+        index, labels, rejected = run.chexpert() if recipe.labels.chexpert else (run.index(), *run.labels())
         linked = run.link(index, labels)
         options.check()
         folder = build_dataset(
@@ -112,7 +114,10 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
 def _check_named(recipe: Recipe) -> None:
     if recipe.images is None:
         raise RecipeInvalid("the recipe names no images: give images, or --images")
-    if not recipe.reports and recipe.labels.rows is None:
+    if recipe.labels.chexpert is not None:
+        if recipe.reports or is_url(recipe.images) or not Path(recipe.images).is_dir():
+            raise RecipeInvalid("labels: chexpert: goes with images, the folder that its paths lie in, and no reports")
+    elif not recipe.reports and recipe.labels.rows is None:
         raise RecipeInvalid("the recipe names no reports: give reports, or --reports")
     if not recipe.deidentify.enabled and (recipe.deidentify.map_file or recipe.deidentify.known_map):
         raise RecipeInvalid("deidentify: a map goes with pseudonyms, and they are not enabled")
@@ -141,11 +146,12 @@ class _Run:
     work: Path
     options: BuildOptions
 
-    @property
-    def reports(self) -> Sequence[Path]:
-        """What is linked: the reports, or the label rows where there are no reports."""
-        rows = self.recipe.labels.rows
-        return self.recipe.reports or ((rows,) if rows else ())
+    def inputs(self) -> Iterator[Path]:
+        """Yield the files that the result depends on, the images apart."""
+        recipe = self.recipe
+        given = (recipe.labels.rows, recipe.labels.chexpert, recipe.boxes, recipe.regions.table, recipe.splits.fixed)
+        yield from ReportSource(recipe.reports).files()
+        yield from (path for path in (*given, *recipe.labels.vocabulary) if path is not None)
 
     def show(self, stage: Stage, done: int, total: int | None) -> None:
         self.options.check()
@@ -153,12 +159,10 @@ class _Run:
 
     def manifest(self) -> dict[str, Any]:
         """Return what the result depends on; what it is called and where it lies is no part of it."""
-        recipe, maker = self.recipe, self.identity.maker
-        files = [*ReportSource(tuple(self.reports)).files()]
-        extra = (recipe.labels.rows, recipe.boxes, recipe.regions.table, recipe.splits.fixed, *recipe.labels.vocabulary)
+        maker = self.identity.maker
         return {
-            "recipe": recipe.model_dump(mode="json"),
-            "inputs": [file_digest(path) for path in (*files, *(one for one in extra if one is not None))],
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": [_digest(path) for path in self.inputs()],
             "key": maker.key_id if maker else None,
             "versions": versions(),
         }
@@ -194,6 +198,19 @@ class _Run:
             index_manifest(path, output, boxes=self.recipe.boxes, masks=self.recipe.masks, on_progress=on_scan)
         return output
 
+    def chexpert(self) -> tuple[Path, Path, int]:
+        """Return index and label rows of a CheXpert CSV, and how many of its rows are none."""
+        from corpora.vocabulary.load import load_vocabulary
+        from nlp_service.chexpert_source import read_chexpert
+
+        wanted = self.recipe.labels
+        assert wanted.chexpert is not None
+        assert self.recipe.images is not None
+        self.show(Stage.INDEXING, 0, None)
+        label_set = load_vocabulary(wanted.vocabulary).label_set(wanted.label_set)
+        found = read_chexpert(wanted.chexpert, Path(self.recipe.images), label_set, self.work)
+        return found.index, found.labels, found.invalid
+
     def labels(self) -> tuple[Path, int]:
         """Return the label rows, and how many reports could not be labelled."""
         wanted = self.recipe.labels
@@ -216,7 +233,7 @@ class _Run:
             jobs=self.options.processes,
             resume=self.options.resume,
             reject_file=rejects,
-            engine=wanted.engine,
+            engine=wanted.reader,
             model=wanted.model,
             abstain=wanted.abstain,
             review_file=self.work / "labels.review.jsonl" if wanted.abstain else None,
@@ -258,7 +275,7 @@ class _Run:
         reading = self.recipe.reading
         self.show(Stage.LINKING, 0, None)
         return link_files(
-            self.reports,
+            self.recipe.reports or (labels,),
             index,
             self.work / "linked",
             labels=labels,
@@ -269,6 +286,11 @@ class _Run:
             overwrite=True,
             on_progress=lambda stage, count: self.show(Stage.LINKING, count, None),
         )
+
+
+def _digest(path: Path) -> str:
+    with readable(path):
+        return file_digest(path)
 
 
 #: Fields that linking reads and the readers of reports do not know.
@@ -304,3 +326,35 @@ def _model_of(labels: Path) -> dict[str, str]:
         return {}
     row = batch.to_pylist()[0]
     return {"name": row["model_name"], "version": row["model_version"], "digest": row["model_digest"]}
+
+
+def sources_of(
+    images: str, dataset: DatasetFolder, key_file: Path | None, work: Path, access: Access | None = None
+) -> Sources:
+    """Return the DICOM objects behind a data set, for an export that is made from them; ``work`` is for an index.
+
+    Without a key file, the one that a build makes beside the data set is used where it is there.
+    """
+    path = Path(images)
+    index = work / "index.parquet"
+    if not is_url(images) and path.suffix.lower() == ".parquet":
+        index = path
+    elif is_url(images):
+        from corpora.imaging.dicomweb import index_dicomweb
+
+        index_dicomweb(images, index, access=access)
+    elif path.is_dir():
+        from corpora.imaging.dicom_folder import index_folder
+
+        index_folder(path, index)
+    else:
+        raise SourceUnreadable(f"{path.name}: is no folder, server or index of DICOM files")
+    return Sources(index, read_info(index), key_of(dataset, key_file), access)
+
+
+def key_of(dataset: DatasetFolder, key_file: Path | None) -> Pseudonymiser | None:
+    """Return the key of a data set: the one in a file, or the one beside it; ``None`` where there is neither."""
+    beside = dataset.path.absolute()
+    usual = beside.with_name(beside.name + KEY_SUFFIX)
+    path = key_file or (usual if dataset.info.deidentified and usual.is_file() else None)
+    return None if path is None else Pseudonymiser.from_file(path)

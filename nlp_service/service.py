@@ -35,6 +35,7 @@ from nlp_service.store.stored import (
 )
 
 if TYPE_CHECKING:
+    from nlp_service.jobs.dataset_runner import DatasetRunner
     from nlp_service.jobs.runner import JobRunner
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Service:
         self.state = "starting"
         self.fault: str | None = None
         self.jobs: JobRunner | None = None
+        self.datasets: DatasetRunner | None = None
         self._keys: dict[str, tuple[float, ApiKey | None]] = {}
         self._stop = threading.Event()
         self._arrived = threading.Event()
@@ -87,8 +89,13 @@ class Service:
             from nlp_service.jobs.runner import JobRunner
 
             runner = JobRunner(settings, self.engine, self.queue, self.writer, works=settings.job_workers > 0)
+            # Its workflows are known before the engine starts, or those that were broken off would be lost.
+            from nlp_service.jobs.dataset_runner import DatasetRunner
+
+            datasets = DatasetRunner(settings, self.engine, self.queue, self.writer)
             runner.launch()
-            self.jobs = runner
+            datasets.launch(works=settings.job_workers > 0)
+            self.jobs, self.datasets = runner, datasets
             for work in (self._label_waiting, self._keep_house, self._compare_with_rules):
                 thread = threading.Thread(target=work, name=f"radlabel{work.__name__}", daemon=True)
                 thread.start()
@@ -109,6 +116,8 @@ class Service:
         self._arrived.set()
         for thread in self._threads:
             thread.join()
+        if self.datasets is not None:
+            self.datasets.close()
         if self.jobs is not None:
             self.jobs.close(self.settings.shutdown_timeout_s)
         if hasattr(self, "queue"):

@@ -182,7 +182,7 @@ class _Build:
         from corpora.dataset.card import write_card
 
         folder = open_dataset(self.made)
-        write_card(folder, self.made)
+        write_card(folder, self.made, with_plots=recipe.card.plots)
         return folder
 
     def _draw(self, plan: Plan) -> None:
@@ -220,7 +220,7 @@ class _Build:
         return self.identity.name(IdentifierKind.OTHER, text) or ""
 
     def _reports_left(self, used: set[str]) -> Iterator[Excluded]:
-        """Yield the reports that are about no row: not linked, or linked to images that were left out."""
+        """Yield the reports that are about no row: not linked, or linked to images that are left out, or unreadable."""
         import pyarrow.parquet as pq
 
         identity = self.identity
@@ -230,7 +230,7 @@ class _Build:
         linked = pq.read_table(self.inputs.linked / LINKED, columns=["report_id"])["report_id"].unique().to_pylist()
         for report_id in sorted(set(linked) - used):
             name = identity.name(IdentifierKind.REPORT_ID, report_id) or ""
-            yield Excluded("report", name, "images", "linked", "no_image_kept")
+            yield Excluded("report", name, "images", "linked", "no_row")
 
     def _counts(
         self, indexed: int, unreadable: int, rows: int, used: set[str], excluded: ExcludedWriter

@@ -18,7 +18,15 @@ from corpora.errors import RadlabelError
 
 
 class RecipeInvalid(RadlabelError, ValueError):
-    """A recipe breaks a rule; the message names the file and the path of the key."""
+    """A recipe breaks a rule; the message names the file and the path of the key.
+
+    ``field`` is that path and ``reason`` what is wrong, where neither repeats a word of the recipe; else ``None``.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.reason = reason
 
 
 class DatasetInvalid(RadlabelError, ValueError):

@@ -107,13 +107,20 @@ def key_in(path: Path) -> tuple[Pseudonymiser, bool]:
     import os
     import secrets
 
-    is_new = False
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(32) + "\n")
-        is_new = True
-    return Pseudonymiser.from_file(path), is_new
+    if path.exists():
+        return Pseudonymiser.from_file(path), False
+    # Whole or not at all, and never over another's: two processes may get here at once.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(secrets.token_hex(32) + "\n")
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return Pseudonymiser.from_file(path), False
+    finally:
+        unfinished.unlink()
+    return Pseudonymiser.from_file(path), True
 
 
 def check_known(identity: Identity, known: Path | None) -> None:

@@ -60,15 +60,17 @@ class Reading(_Part):
 
 
 class Labelling(_Part):
-    """Where labels come from: rows that were made before (``rows``), or the reader of reports.
+    """Where labels come from: rows that were made before (``rows``), a CSV in CheXpert's form (``chexpert``, which
+    names the images too), or the reader of reports.
 
     ``abstain`` is a band of probability: labels within it are masked under every policy.
     """
 
     label_set: str = "chexpert14"
     rows: Path | None = None
+    chexpert: Path | None = None
     vocabulary: tuple[Path, ...] = ()
-    engine: Literal["encoder", "rules"] = "encoder"
+    reader: Literal["encoder", "rules"] = "encoder"
     model: Path | None = None
     abstain: tuple[float, float] | None = None
 
@@ -76,8 +78,10 @@ class Labelling(_Part):
     def _consistent(self) -> Labelling:
         if self.abstain is not None and not 0 <= self.abstain[0] < self.abstain[1] <= 1:
             raise ValueError("abstain needs two probabilities, the lower one first")
-        if self.model is not None and self.engine == "rules":
+        if self.model is not None and self.reader == "rules":
             raise ValueError("the rules read without a model")
+        if self.rows is not None and self.chexpert is not None:
+            raise ValueError("labels come from rows or from a CheXpert CSV, not from both")
         return self
 
 
@@ -191,7 +195,7 @@ class Deidentification(_Part):
 
 
 class Card(_Part):
-    """What the card says beyond numbers. ``show_texts`` is not offered: a card holds no report text."""
+    """What the card says beyond numbers, and whether it has plots, which take a second or two to draw."""
 
     title: str | None = None
     licence: str = "not stated"
@@ -201,6 +205,7 @@ class Card(_Part):
     citation: str = "not stated"
     contact: str = "not stated"
     intended_use: str = "research; not for clinical use"
+    plots: bool = True
 
 
 class Recipe(_Part):

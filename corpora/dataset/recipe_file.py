@@ -15,7 +15,15 @@ from corpora.weak_labels.errors import PolicyInvalid
 from corpora.weak_labels.policies import WeakLabelPolicy, load_policy, policy_from
 
 _PATHS = (
-    *(("reports",), ("boxes",), ("masks",), ("labels", "rows"), ("labels", "vocabulary"), ("labels", "model")),
+    *(
+        ("reports",),
+        ("boxes",),
+        ("masks",),
+        ("labels", "rows"),
+        ("labels", "chexpert"),
+        ("labels", "vocabulary"),
+        ("labels", "model"),
+    ),
     *(("regions", "table"), ("splits", "fixed"), ("splits", "previous")),
     *(("deidentify", "key_file"), ("deidentify", "map_file"), ("deidentify", "known_map")),
 )
@@ -70,9 +78,38 @@ def recipe_from(
         problem = error.errors(include_url=False, include_input=False)[0]
         where = " > ".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
+        steps = problem["loc"]
         if problem["type"] == "extra_forbidden":
-            message = f"there is no such key; {_known_keys(problem['loc'][:-1])}"
-        raise RecipeInvalid(f"{name}: {where}: {message}" if where else f"{name}: {message}") from None
+            message = f"there is no such key; {_known_keys(steps[:-1])}"
+            steps = steps[:-1]
+        field = " > ".join(map(str, steps)) if _is_ours(steps) else None
+        raise RecipeInvalid(
+            f"{name}: {where}: {message}" if where else f"{name}: {message}", field=field, reason=message
+        ) from None
+
+
+def _is_ours(steps: tuple[int | str, ...]) -> bool:
+    """Tell whether a path is made of names of our own, and not of the recipe's (those of labels, say)."""
+    models: list[type[BaseModel]] = [Recipe, *_parts()]
+    names = {name for model in models for name in model.model_fields}
+    return all(isinstance(step, int) or step in names for step in steps)
+
+
+def _parts() -> list[type[BaseModel]]:
+    kinds = [field.annotation for field in Recipe.model_fields.values()]
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def path_keys(raw: Mapping[str, Any]) -> list[str]:
+    """Return which of the keys that name files or folders a raw recipe has, with dots between."""
+    found = []
+    for *above, last in (*_PATHS, ("images",)):
+        part: Any = raw
+        for step in above:
+            part = part.get(step) if isinstance(part, Mapping) else None
+        if isinstance(part, Mapping) and part.get(last):
+            found.append(".".join((*above, last)))
+    return [*found, "policy"] if isinstance(raw.get("policy"), str) else found
 
 
 def _with_default(policy: WeakLabelPolicy) -> WeakLabelPolicy:

@@ -80,11 +80,14 @@ def begin(work: Path, manifest: Mapping[str, Any]) -> None:
     path = work / MANIFEST
     content = json.loads(json.dumps(manifest))
     if path.is_file():
-        with suppress(ValueError):
+        try:
             before = json.loads(path.read_text("utf-8"))
-            if before == content:
-                return
-            differing = sorted(key for key in content if before.get(key) != content[key])
+        except ValueError:
+            before = {}
+        if before == content:
+            return
+        differing = sorted(key for key in content if before.get(key) != content[key])
+        if before:
             raise BuildMismatch(
                 f"{work}: holds a build with another {' and another '.join(differing) or 'content'}; resume it "
                 "as it was begun, or start over with --overwrite"

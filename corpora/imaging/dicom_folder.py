@@ -1,41 +1,43 @@
 """An index of a tree of DICOM files: headers are read by several processes, and only of files that are new or changed.
 
-The tree is walked in a fixed order and the index is written in it. A second scan therefore goes through the old index
-and the tree side by side, and neither is ever held as a whole.
+The tree is walked in a fixed order and the index is written in it. A second scan goes through the old index and the
+tree side by side: neither is ever held as a whole, and an index of a tree that did not change is left as it is.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from corpora.errors import SourceUnreadable
 from corpora.imaging.index_table import (
-    SCHEMA,
+    EMPTY,
     IndexInfo,
     IndexWriter,
     UnreadableFile,
-    iter_tables,
     read_info,
     rows_to_table,
-    unreadable_path,
 )
+from corpora.imaging.old_index import OldIndex
+from corpora.imaging.tree import TreeFile, walk
 
-# Enough files to make the hand-over between processes cheap (a header takes 0.3 ms), few enough to share out the work.
+# Enough files to make the hand-over between processes cheap (a header takes 0.1 ms), few enough to share out the work.
 FILES_PER_CHUNK = 256
 # Chunks in flight for each process: memory stays flat however fast the walk is.
 CHUNKS_AHEAD = 4
-# A process takes half a second to start: with fewer new files than this, reading them here is sooner done.
-FILES_WORTH_A_PROCESS = 1_500
+# A process takes a third of a second to start: with fewer new files than this, reading them here is sooner done.
+FILES_WORTH_A_PROCESS = 2_000
+_CHUNKS_HELD = 2 * FILES_WORTH_A_PROCESS // FILES_PER_CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,6 @@ class ScanProgress:
     images: int = 0
     unchanged: int = 0
     unreadable: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of the tree; ``problem`` is why it need not be opened."""
-
-    name: str
-    size_bytes: int = 0
-    modified_ns: int = 0
-    problem: str | None = None
-
-
-_Result = tuple[str, Any]  # "row", "unreadable" or "other", and what belongs to it
-_Key = tuple[str, ...]
-# A folder: where it is, what its files are called from the root on, and device and inode of the folders above it
-_Place = tuple[Path, str, frozenset[tuple[int, int]]]
 
 
 def index_folder(
@@ -80,251 +66,180 @@ def index_folder(
     if not root.is_dir():
         raise SourceUnreadable(f"{root.name}: is no folder")
     root = root.resolve()
-    old = _OldIndex.at(output, root, refresh)
-    own = {output.resolve(), unreadable_path(output).resolve()}
+    # Anything else than an index is not overwritten.
+    is_same = output.exists() and read_info(output).root == str(root)
+    old = OldIndex(output if is_same and refresh else None)
     workers = max(1, processes or len(os.sched_getaffinity(0)))
     with ExitStack() as stack:
         writer = stack.enter_context(IndexWriter(output, str(root)))
-        scan = _Scan(root, writer, workers, stack, on_progress)
-        chunk: list[_File] = []
-        for file in _walk(root, own):
+        own = frozenset(str(path.resolve()) for path in writer.files)
+        scan = _Scan(root, writer, old, workers, stack, on_progress)
+        chunk: list[TreeFile] = []
+        for file in walk(root, own):
             chunk.append(file)
             if len(chunk) == FILES_PER_CHUNK:
-                scan.add(chunk, old)
+                scan.add(chunk)
                 chunk = []
-        scan.add(chunk, old)
-        scan.finish()
-        info = writer.info
-    return info
+        scan.add(chunk)
+        return scan.finish()
 
 
-def _walk(root: Path, own: set[Path]) -> Iterator[_File]:
-    """Give the files below a root, in the order of the parts of their names; a link back up is a problem, no loop."""
-    pending = [_folder((root, "", frozenset()), own)]
-    while pending:
-        step = next(pending[-1], None)
-        if step is None:
-            pending.pop()
-        elif isinstance(step, _File):
-            yield step
-        else:
-            pending.append(_folder(step, own))
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What became of files that were read: rows and their places among the files, reasons, how many hold no image."""
 
-
-def _folder(place: _Place, own: set[Path]) -> Iterator[_File | _Place]:
-    path, prefix, above = place
-    try:
-        here = path.stat()
-        if (here.st_dev, here.st_ino) in above:
-            yield _File(prefix.rstrip("/"), problem="a link to a folder that it lies in")
-            return
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-    except OSError as error:
-        yield _File(prefix.rstrip("/") or ".", problem=f"the folder cannot be read: {error.strerror}")
-        return
-    below = above | {(here.st_dev, here.st_ino)}
-    for entry in entries:
-        name = prefix + entry.name
-        if not _is_utf8(name):
-            yield _File(name.encode("utf-8", "backslashreplace").decode(), problem="the file's name is not UTF-8")
-            continue
-        try:
-            if entry.is_dir():
-                yield Path(entry.path), name + "/", below
-                continue
-            stat = entry.stat()
-        except OSError as error:
-            yield _File(name, problem=error.strerror or "cannot be looked at")
-            continue
-        if not entry.is_file():
-            yield _File(name, problem="not a file (a pipe, socket or device)")
-        elif not own or Path(entry.path) not in own:
-            yield _File(name, stat.st_size, stat.st_mtime_ns)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _key(name: str) -> _Key:
-    return tuple(name.split("/"))
-
-
-@dataclass(slots=True)
-class _OldIndex:
-    """The index of the scan before, gone through once, in step with the walk."""
-
-    _tables: Iterator[pa.Table]
-    _table: pa.Table | None = None
-    _names: list[str] = field(default_factory=list)
-    _stamps: list[tuple[int, int]] = field(default_factory=list)
-    _at: int = 0
-
-    @classmethod
-    def at(cls, path: Path, root: Path, refresh: bool) -> _OldIndex:
-        if not path.exists():
-            return cls(iter(()))
-        info = read_info(path)  # anything else is not overwritten
-        return cls(iter_tables(path) if refresh and info.root == str(root) else iter(()))
-
-    def find(self, file: _File) -> tuple[pa.Table, int] | None:
-        """Return the table and the row that a file has, if it is unchanged. Files come in the order of the walk."""
-        key = _key(file.name)
-        while self._more():
-            name = self._names[self._at]
-            if name == file.name:
-                stamp = self._stamps[self._at]
-                same = stamp == (file.size_bytes, file.modified_ns) and self._table is not None
-                return (self._table, self._at) if same else None
-            if _key(name) > key:
-                return None
-            self._at += 1
-        return None
-
-    def _more(self) -> bool:
-        while self._at >= len(self._names):
-            self._table = next(self._tables, None)
-            if self._table is None:
-                return False
-            if self._table.schema.remove_metadata() != SCHEMA:
-                self._table = self._table.cast(SCHEMA)
-            self._names = self._table["file"].to_pylist()
-            sizes, times = (self._table[name].to_pylist() for name in ("size_bytes", "modified_ns"))
-            self._stamps = list(zip(sizes, times, strict=True))
-            self._at = 0
-        return True
+    table: pa.Table
+    places: list[int]
+    unreadable: list[tuple[str, str]]
+    not_images: int
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Some files of the walk: rows kept, with their places, and the results of the others, now or to come."""
+    """Some files of the walk: those whose rows are kept, by number, the others, and where both stand in the walk."""
 
-    size: int
-    kept: list[tuple[int, pa.Table, int]]
-    read: list[_File]
+    kept: list[int]
+    kept_places: list[int]
+    files: list[TreeFile]
     places: list[int]
-    results: list[_Result] | Future[list[_Result]] | None = None
+    result: Future[_Read] | None = None
 
 
 @dataclass(slots=True)
 class _Scan:
     root: Path
     writer: IndexWriter
+    old: OldIndex
     workers: int
     stack: ExitStack
     on_progress: Callable[[ScanProgress], None] | None
     _waiting: deque[_Chunk] = field(default_factory=deque)
     _to_read: int = 0
     _pool: ProcessPoolExecutor | None = None
-    _progress: ScanProgress = field(default_factory=ScanProgress)
+    _unchanged: int = 0
+    # So many rows from the start of the old index on are kept, and nothing is written yet; None once something is.
+    _intact: int | None = 0
 
-    def add(self, files: list[_File], old: _OldIndex) -> None:
+    def add(self, files: list[TreeFile]) -> None:
         """Take the next files of the walk; results of earlier ones are written when enough are waiting."""
-        chunk = _Chunk(len(files), [], [], [])
+        chunk = _Chunk([], [], [], [])
         for place, file in enumerate(files):
-            found = None if file.problem else old.find(file)
-            if found is not None:
-                chunk.kept.append((place, *found))
-            else:
-                chunk.read.append(file)
+            number = None if file.problem is not None else self.old.find(file)
+            if number is None:
+                chunk.files.append(file)
                 chunk.places.append(place)
-        self._to_read += len(chunk.read)
-        if not chunk.read:
-            chunk.results = []
+            else:
+                chunk.kept.append(number)
+                chunk.kept_places.append(place)
         self._waiting.append(chunk)
-        if self.workers > 1 and self._to_read >= FILES_WORTH_A_PROCESS:
-            self._start()
-        if self._pool is not None:
-            self._submit()
-            while len(self._waiting) > self.workers * CHUNKS_AHEAD:
-                self._write(self._waiting.popleft())
-        elif self.workers == 1 or chunk.results is not None:
-            while self._waiting and (self.workers == 1 or self._waiting[0].results is not None):
-                self._write(self._waiting.popleft())
-        elif len(self._waiting) > FILES_WORTH_A_PROCESS // FILES_PER_CHUNK * 4:
-            self._write(self._waiting.popleft())  # a few new files among many old ones: read here, hold little
-
-    def finish(self) -> None:
-        while self._waiting:
+        self._to_read += len(chunk.files)
+        if self._pool is None and self.workers > 1 and self._to_read >= FILES_WORTH_A_PROCESS:
+            # Not forked: the host may have threads, whose locks a fork would copy in whatever state they are.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_start_process)
+            self.stack.callback(self._pool.shutdown, cancel_futures=True)
+            for held in self._waiting:
+                self._submit(held)
+        elif self._pool is not None:
+            self._submit(chunk)
+        ahead = _CHUNKS_HELD if self._pool is None else self.workers * CHUNKS_AHEAD
+        while self._waiting and (len(self._waiting) > ahead or self._is_ready(self._waiting[0])):
             self._write(self._waiting.popleft())
 
-    def _start(self) -> None:
-        if self._pool is None:
-            # Not forked: the host may have threads, whose locks a fork would copy in whatever state they are.
-            pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
-            self.stack.callback(pool.shutdown, cancel_futures=True)
-            self._pool = pool
+    def _submit(self, chunk: _Chunk) -> None:
+        if chunk.files and self._pool is not None:
+            chunk.result = self._pool.submit(_read_files, str(self.root), chunk.files)
 
-    def _submit(self) -> None:
-        assert self._pool is not None
-        for chunk in self._waiting:
-            if chunk.results is None:
-                chunk.results = self._pool.submit(_read_files, str(self.root), chunk.read)
+    def _is_ready(self, chunk: _Chunk) -> bool:
+        return self.workers == 1 or not chunk.files or (chunk.result is not None and chunk.result.done())
+
+    def finish(self) -> IndexInfo:
+        """Write what is waiting; return the counts."""
+        while self._waiting:
+            self._write(self._waiting.popleft())
+        if self._intact is not None and self.old.info is not None:
+            counts = self.writer.info
+            if (self.old.info.images, self.old.info.not_images, self.old.info.unreadable) == (
+                self._intact,
+                counts.not_images,
+                counts.unreadable,
+            ):
+                self.writer.keep_index()
+                return self.old.info
+            self._write_intact()
+        return self.writer.info
 
     def _write(self, chunk: _Chunk) -> None:
-        results = chunk.results
-        if results is None:
-            results = _read_files(str(self.root), chunk.read)
-            self._to_read -= len(chunk.read)
-        elif isinstance(results, Future):
-            results = results.result()
-        rows, places = [], []
-        for place, file, (kind, value) in zip(chunk.places, chunk.read, results, strict=True):
-            if kind == "row":
-                rows.append(value)
-                places.append(place)
-            elif kind == "unreadable":
-                self.writer.unreadable(UnreadableFile(file.name, value))
-            else:
-                self.writer.not_images += 1
-        self._write_table(chunk.kept, rows, places)
-        self._tell(len(chunk.kept))
+        if chunk.result is not None:
+            read = chunk.result.result()
+        else:
+            read = _read_files(str(self.root), chunk.files)
+            self._to_read -= len(chunk.files)
+        for file, reason in read.unreadable:
+            self.writer.unreadable(UnreadableFile(file, reason))
+        self.writer.not_images += read.not_images
+        self._unchanged += len(chunk.kept)
+        if self._intact is not None:
+            after = self._intact + len(chunk.kept)
+            if not read.places and chunk.kept == list(range(self._intact, after)):
+                self._intact = after
+                self._tell()
+                return
+            self._write_intact()
+        tables = [*self.old.take(chunk.kept), read.table]
+        order = [*chunk.kept_places, *(chunk.places[place] for place in read.places)]
+        merged = pa.concat_tables(tables)
+        if order != sorted(order):
+            merged = merged.take(sorted(range(len(order)), key=order.__getitem__))
+        self.writer.write(merged)
+        self._tell()
 
-    def _write_table(self, kept: list[tuple[int, pa.Table, int]], rows: list[Any], places: list[int]) -> None:
-        tables = [rows_to_table(rows)] if rows else []
-        order = list(places)
-        at = 0
-        while at < len(kept):
-            table = kept[at][1]
-            end = at
-            while end < len(kept) and kept[end][1] is table:
-                end += 1
-            tables.append(table.take([row for _, _, row in kept[at:end]]))
-            order += [place for place, _, _ in kept[at:end]]
-            at = end
-        if tables:
-            merged = pa.concat_tables([table.replace_schema_metadata() for table in tables])
-            if order != sorted(order):
-                merged = merged.take(sorted(range(len(order)), key=order.__getitem__))
-            self.writer.write(merged)
+    def _write_intact(self) -> None:
+        """Write the rows that were only counted so far: the old index is not kept as it is."""
+        count, self._intact = self._intact or 0, None
+        for first in range(0, count, FILES_PER_CHUNK):
+            for table in self.old.take(range(first, min(first + FILES_PER_CHUNK, count))):
+                self.writer.write(table)
 
-    def _tell(self, unchanged: int) -> None:
-        info = self.writer.info
-        self._progress = ScanProgress(info.seen, info.images, self._progress.unchanged + unchanged, info.unreadable)
+    def _tell(self) -> None:
         if self.on_progress is not None:
-            self.on_progress(self._progress)
+            info, intact = self.writer.info, self._intact or 0
+            self.on_progress(ScanProgress(info.seen + intact, info.images + intact, self._unchanged, info.unreadable))
 
 
-def _read_files(root: str, files: list[_File]) -> list[_Result]:
+class _WithoutPandas(MetaPathFinder):
+    """Says that pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _start_process() -> None:
+    """Keep a process that reads headers from loading pandas, which is as long as reading two thousand of them.
+
+    pyarrow asks pandas, where it is installed, whether a list is one of its own.
+    """
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
+def _read_files(root: str, files: list[TreeFile]) -> _Read:
     """Read headers; runs in a process of its own."""
-    # Here, so that a scan of a tree without changes does not wait for pydicom.
-    from corpora.imaging.header import NotAnImage, Unreadable, read_file_header
+    if not files:
+        return _Read(EMPTY, [], [], 0)
+    # Here, as a scan of a tree without changes does not need them.
+    from corpora.imaging.dicom_file import read_file_header
+    from corpora.imaging.header import NotAnImage, Unreadable
 
-    results: list[_Result] = []
-    for file in files:
-        if file.problem is not None:
-            results.append(("unreadable", file.problem))
-            continue
+    rows, places, unreadable = [], [], []
+    not_images = 0
+    for place, file in enumerate(files):
         try:
-            path = Path(root, file.name)
-            row = read_file_header(path, file.name, file.size_bytes, file.modified_ns)
-            results.append(("row", {name: value for name, value in row.items() if not name.startswith("_")}))
+            if file.problem is not None:
+                raise Unreadable(file.problem)
+            rows.append(read_file_header(f"{root}/{file.name}", file.name, file.size_bytes, file.modified_ns))
+            places.append(place)
         except NotAnImage:
-            results.append(("other", None))
+            not_images += 1
         except Unreadable as error:
-            results.append(("unreadable", str(error)))
-    return results
+            unreadable.append((file.name, str(error)))
+    return _Read(rows_to_table(rows), places, unreadable, not_images)

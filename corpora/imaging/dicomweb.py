@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from pydicom import config
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from corpora.errors import SourceUnreadable
 from corpora.imaging.dicom_folder import ScanProgress
-from corpora.imaging.header import TAGS, NotAnImage, Unreadable, dataset_to_row
+from corpora.imaging.header import ELEMENTS, NotAnImage, Unreadable, dataset_to_row
 from corpora.imaging.index_table import (
     ImageSource,
     IndexInfo,
@@ -29,11 +33,15 @@ from corpora.imaging.index_table import (
     read_info,
     rows_to_table,
 )
-from corpora.imaging.server import Access, DicomWebServer, Retries, value, wado_path
+from corpora.imaging.server import Access, DicomWebServer, Retries, ServerAnswers, value, wado_path
 
 STUDIES_PER_PAGE = 100
+CONNECTIONS = 4  # requests at a time: a server works while answers travel, and has other users too
+# Not found, gone, an internal error, not implemented: the fault may be that study's alone.
+_OF_ONE_STUDY = frozenset({404, 410, 500, 501})
+_MAX_FAILED_IN_A_ROW = 10
 _SYNTAX = "00083002"
-_WANTED = frozenset(f"{tag_for_keyword(name):08X}" for name in TAGS)
+_WANTED = frozenset(f"{tag:08X}" for tag, _ in ELEMENTS.values())
 
 
 def index_dicomweb(
@@ -44,25 +52,30 @@ def index_dicomweb(
     retries: Retries | None = None,
     resume: bool = False,
     studies_per_page: int = STUDIES_PER_PAGE,
+    connections: int = CONNECTIONS,
     on_progress: Callable[[ScanProgress], None] | None = None,
 ) -> IndexInfo:
     """Write the index of a server and return its counts; ``file`` is the path of WADO-RS below ``url``.
 
-    With ``resume``, studies that a run cut off before had finished are not asked for again. Raises `SourceUnreadable`
-    if the server cannot be reached, refuses, or answers something else than DICOMweb.
+    With ``resume``, studies that a run cut off before had finished are not asked for again. A study that the server
+    fails to give is listed as unreadable. Raises `SourceUnreadable` if the server cannot be reached, refuses, answers
+    something else than DICOMweb, or fails for one study after another.
     """
-    server = DicomWebServer(url, access, retries)
+    connect = partial(DicomWebServer, url, access, retries)
     if output.exists():
         read_info(output)  # anything else is not overwritten
-    parts = _Parts(output.with_name(output.name + ".parts"), server.url, resume)
-    totals = ScanProgress()
-    for page in server.iter_study_pages(studies_per_page):
-        new = [uid for uid in page if uid not in parts.done]
-        if new:
-            parts.add(new, _read_studies(server, new))
-        totals = parts.progress
-        if on_progress is not None:
-            on_progress(totals)
+    with ExitStack() as stack:
+        server = stack.enter_context(closing(connect()))
+        parts = _Parts(output.with_name(output.name + ".parts"), server.url, resume)
+        pool = ThreadPoolExecutor(connections)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        studies = _Studies(connect, pool)
+        for page in server.iter_study_pages(studies_per_page):
+            new = [uid for uid in dict.fromkeys(page) if uid not in parts.done]
+            if new:
+                parts.add(new, studies.page(new))
+            if on_progress is not None:
+                on_progress(parts.progress)
     return parts.merge(output)
 
 
@@ -73,24 +86,55 @@ class _Page:
     not_images: int = 0
 
 
-def _read_studies(server: DicomWebServer, study_uids: list[str]) -> _Page:
-    page = _Page()
-    for study_uid in study_uids:
-        for number, instance in enumerate(server.study_headers(study_uid), start=1):
-            path = wado_path(instance)
-            try:
-                page.rows.append({**_row(instance), "source": ImageSource.DICOMWEB.value, "file": path})
-            except NotAnImage:
-                page.not_images += 1
-            except Unreadable as error:
-                page.unreadable.append((path or f"instance {number} of a study", str(error)))
-    return page
+class _Studies:
+    """Asks for the headers of studies over several connections, and makes pages of them."""
+
+    def __init__(self, connect: Callable[[], DicomWebServer], pool: ThreadPoolExecutor) -> None:
+        self._connect, self._pool = connect, pool
+        self._of_thread = threading.local()
+        self._failed_in_a_row = 0
+
+    def page(self, study_uids: list[str]) -> _Page:
+        page = _Page()
+        for study_uid, answer in zip(study_uids, self._pool.map(self._headers, study_uids), strict=True):
+            if isinstance(answer, ServerAnswers):
+                self._failed_in_a_row += 1
+                if self._failed_in_a_row == _MAX_FAILED_IN_A_ROW:
+                    raise answer
+                page.unreadable.append((f"studies/{study_uid}", f"the server answers with status {answer.status}"))
+            else:
+                self._failed_in_a_row = 0
+                _add(page, answer)
+        return page
+
+    def _headers(self, study_uid: str) -> list[dict[str, Any]] | ServerAnswers:
+        server = getattr(self._of_thread, "server", None)
+        if server is None:
+            server = self._of_thread.server = self._connect()
+        try:
+            return server.study_headers(study_uid)
+        except ServerAnswers as error:
+            if error.status in _OF_ONE_STUDY:
+                return error
+            raise
+
+
+def _add(page: _Page, instances: list[dict[str, Any]]) -> None:
+    for number, instance in enumerate(instances, start=1):
+        path = wado_path(instance)
+        try:
+            page.rows.append({**_row(instance), "source": ImageSource.DICOMWEB.value, "file": path})
+        except NotAnImage:
+            page.not_images += 1
+        except Unreadable as error:
+            page.unreadable.append((path or f"instance {number} of a study", str(error)))
 
 
 def _row(instance: dict[str, Any]) -> dict[str, Any]:
     wanted = {tag: element for tag, element in instance.items() if tag in _WANTED and "BulkDataURI" not in element}
     try:
-        with config.disable_value_validation():
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
             row = dataset_to_row(Dataset.from_json(wanted))
     except (NotAnImage, Unreadable):
         raise

@@ -1,68 +1,69 @@
-"""One DICOM data set as a row of the image index; what is wrong with a file is said without quoting it.
+"""One DICOM header as a row of the image index; what is wrong with it is said without quoting it.
 
 Attributes are those of the Patient, General Study, General Series, Image Pixel and X-Ray modules (PS3.3 C.7, C.8).
-A reader relies on little: the identifiers of the instance and its study, and, where there are pixels, their size. All
-else is null where it is missing or makes no sense.
+A reader relies on little: the identifiers of the instance and its study, and the size of its pixels. All else is null
+where it is missing or makes no sense.
+
+Headers come as `Plain` values, so that files, which `corpora.imaging.elements` reads, and data sets of pydicom, which
+come from servers and odd files, become rows by the same rules.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import struct
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Union
 
-from pydicom import config
-from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
-from corpora.imaging.index_table import ImageSource
+# What a row is made from: keyword, tag and VR (PS3.6).
+ELEMENTS = {
+    "SpecificCharacterSet": (0x00080005, "CS"),
+    "SOPClassUID": (0x00080016, "UI"),
+    "SOPInstanceUID": (0x00080018, "UI"),
+    "StudyDate": (0x00080020, "DA"),
+    "StudyTime": (0x00080030, "TM"),
+    "AccessionNumber": (0x00080050, "SH"),
+    "IssuerOfAccessionNumberSequence": (0x00080051, "SQ"),
+    "Modality": (0x00080060, "CS"),
+    "Manufacturer": (0x00080070, "LO"),
+    "StudyDescription": (0x00081030, "LO"),
+    "SeriesDescription": (0x0008103E, "LO"),
+    "ManufacturerModelName": (0x00081090, "LO"),
+    "PatientID": (0x00100020, "LO"),
+    "IssuerOfPatientID": (0x00100021, "LO"),
+    "PatientSex": (0x00100040, "CS"),
+    "PatientAge": (0x00101010, "AS"),
+    "BodyPartExamined": (0x00180015, "CS"),
+    "ImagerPixelSpacing": (0x00181164, "DS"),
+    "ViewPosition": (0x00185101, "CS"),
+    "StudyInstanceUID": (0x0020000D, "UI"),
+    "SeriesInstanceUID": (0x0020000E, "UI"),
+    "PatientOrientation": (0x00200020, "CS"),
+    "Laterality": (0x00200060, "CS"),
+    "ImageLaterality": (0x00200062, "CS"),
+    "PhotometricInterpretation": (0x00280004, "CS"),
+    "NumberOfFrames": (0x00280008, "IS"),
+    "Rows": (0x00280010, "US"),
+    "Columns": (0x00280011, "US"),
+    "PixelSpacing": (0x00280030, "DS"),
+    "BitsStored": (0x00280101, "US"),
+    "BurnedInAnnotation": (0x00280301, "CS"),
+    "ViewCodeSequence": (0x00540220, "SQ"),
+}
+# And from the items of its sequences.
+ITEM_ELEMENTS = {
+    "CodeValue": (0x00080100, "SH"),
+    "LocalNamespaceEntityID": (0x00400031, "UT"),
+    "UniversalEntityID": (0x00400032, "UT"),
+}
+#: Values by keyword: text with its backslashes, whole numbers, and sequences as a list of the same.
+Plain = Mapping[str, Union[str, int, "list[Plain]"]]
 
-TAGS = (
-    "AccessionNumber",
-    "BitsStored",
-    "BodyPartExamined",
-    "BurnedInAnnotation",
-    "Columns",
-    "ImageLaterality",
-    "ImagerPixelSpacing",
-    "IssuerOfAccessionNumberSequence",
-    "IssuerOfPatientID",
-    "Laterality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "Modality",
-    "NumberOfFrames",
-    "PatientAge",
-    "PatientID",
-    "PatientOrientation",
-    "PatientSex",
-    "PhotometricInterpretation",
-    "PixelSpacing",
-    "Rows",
-    "SeriesDescription",
-    "SeriesInstanceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "StudyDescription",
-    "StudyInstanceUID",
-    "StudyTime",
-    "ViewCodeSequence",
-    "ViewPosition",
-)
-_PREAMBLE = 128
-_MAGIC = b"DICM"
-# Suffixes that promise DICOM: such a file is listed if it is none, where any other is merely counted.
-_DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".dcm30"})
-_PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double float, pixel data
-_LONG_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN"})
-_UNDEFINED = 0xFFFFFFFF
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")  # PS3.5 9.1; leading zeros in a component occur and do no harm
 _MAX_UID = 64
 # View codes of CID 4010 (SNOMED RT, then CT) that name a projection of the chest
@@ -79,6 +80,7 @@ _VIEW_CODES = {
 _LATERALITIES = frozenset("LRBU")
 _AGE = re.compile(r"(\d{1,3})([DWMY])")  # PS3.5 6.2, AS
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+_YES_NO = {"YES": True, "NO": False}
 
 
 class NotAnImage(Exception):
@@ -89,124 +91,16 @@ class Unreadable(Exception):
     """The file cannot be used; the message is a reason without any of its content."""
 
 
-def read_file_header(path: Path, file: str, size_bytes: int, modified_ns: int) -> dict[str, Any]:
-    """Return the row of a DICOM file, ``file`` being its name in the index; pixels are not read.
+def header_to_row(header: Plain) -> dict[str, Any]:
+    """Return what an index holds of a header; source, file and sizes are the caller's to add.
 
-    Raises `NotAnImage` and `Unreadable`. pydicom's warnings are about values, which they quote, so that validation is
-    switched off meanwhile.
+    Raises `NotAnImage` for an object that is no image by its SOP class, and `Unreadable` where an identifier or the
+    size of an image is missing.
     """
-    try:
-        with path.open("rb") as handle:
-            if size_bytes == 0:
-                raise Unreadable("the file is empty")
-            force = not _has_preamble(handle, path)
-            with config.disable_value_validation():
-                dataset = dcmread(handle, stop_before_pixels=True, specific_tags=list(TAGS), force=force)
-                syntax = _text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID")
-                if _text(dataset.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-                    raise NotAnImage
-                row = dataset_to_row(dataset)
-            if syntax != DeflatedExplicitVRLittleEndian:  # whose pixels lie in a stream of their own
-                _check_pixels(handle, size_bytes, row)
-    except (NotAnImage, Unreadable):
-        raise
-    except OSError as error:
-        raise Unreadable(error.strerror or "the file cannot be read") from None
-    except EOFError:
-        raise Unreadable("the file ends within its header") from None
-    except Exception as error:  # pydicom raises whatever a damaged byte leads to
-        raise Unreadable(f"the header cannot be parsed ({type(error).__name__})") from None
-    row["source"] = ImageSource.DICOM.value
-    row["file"] = file
-    row["transfer_syntax_uid"] = syntax
-    row["size_bytes"] = size_bytes
-    row["modified_ns"] = modified_ns
-    return row
-
-
-def _has_preamble(handle: Any, path: Path) -> bool:
-    """Whether a file starts as PS3.10 wants; raise if it is no DICOM file at all. The handle is put back."""
-    head = handle.read(_PREAMBLE + len(_MAGIC))
-    handle.seek(0)
-    if head[_PREAMBLE:] == _MAGIC:
-        return True
-    # Old archives write no preamble: a data set then starts with group 0002 or 0008, and with a small element number.
-    group, element = struct.unpack("<HH", head[:4].ljust(4, b"\xff"))
-    if group in (0x0002, 0x0008) and element <= 0x0070 and len(head) > 16:
-        return False
-    if path.suffix.lower() in _DICOM_SUFFIXES:
-        if len(head) < _PREAMBLE + len(_MAGIC):
-            raise Unreadable("the file ends within its preamble, or is not DICOM")
-        raise Unreadable("not DICOM: neither a preamble with DICM nor a data set")
-    raise NotAnImage
-
-
-def _check_pixels(handle: Any, size_bytes: int, row: dict[str, Any]) -> None:
-    """Raise if the element at which reading stopped is no pixel data, or not all of it is there."""
-    start = handle.read(12)
-    if not start:
-        raise Unreadable("there is no pixel data, or the file ends before it")
-    if len(start) < 8:
-        raise Unreadable("the file ends within the header of an element")
-    little = row.pop("_is_little_endian")
-    explicit = not row.pop("_is_implicit_vr")
-    order = "<" if little else ">"
-    group, element = struct.unpack(order + "HH", start[:4])
-    if (group << 16) + element not in _PIXEL_TAGS:
-        raise Unreadable("reading stopped before the pixel data")
-    if explicit and start[4:6] not in _LONG_VRS:
-        raise Unreadable("the pixel data has a VR that pixels cannot have")
-    if explicit and len(start) < 12:
-        raise Unreadable("the file ends within the header of the pixel data")
-    (length,) = struct.unpack(order + "I", start[8:12] if explicit else start[4:8])
-    begins = handle.tell() - (0 if explicit else len(start) - 8)
-    if length == 0:
-        raise Unreadable("the pixel data is empty")
-    if length != _UNDEFINED:
-        if begins + length > size_bytes:
-            raise Unreadable(f"the pixel data is truncated: {length} bytes are announced, {size_bytes - begins} there")
-        _check_length(length, row)
-    elif not _has_end(handle, begins, size_bytes):
-        raise Unreadable("the compressed pixel data is truncated")
-
-
-def _check_length(length: int, row: dict[str, Any]) -> None:
-    """Raise if native pixels are fewer than rows x columns x frames need (at least a bit a pixel, PS3.5 8.1.1)."""
-    bits = 1 if row["bits_stored"] == 1 else 8 * math.ceil((row["bits_stored"] or 8) / 8)
-    needed = row["rows"] * row["columns"] * (row["number_of_frames"] or 1) * bits // 8
-    if length < needed:
-        raise Unreadable(f"the pixel data has {length} bytes, its size and depth need {needed}")
-
-
-def _has_end(handle: Any, begins: int, size_bytes: int) -> bool:
-    """Whether encapsulated pixel data is complete (PS3.5 A.4): items, one after another, then the delimiter.
-
-    Fragments are jumped over, so that a file of many frames costs some seeks and no reading of pixels.
-    """
-    position = begins
-    while position + 8 <= size_bytes:
-        handle.seek(position)
-        item, length = struct.unpack("<II", handle.read(8))
-        if item == 0xE0DDFFFE:
-            return True
-        if item != 0xE000FFFE or length == _UNDEFINED:
-            return False
-        position += 8 + length
-    # Some writers leave the delimiter out: what counts is that the last fragment is whole.
-    return position == size_bytes and position > begins + 8
-
-
-def dataset_to_row(dataset: Dataset) -> dict[str, Any]:
-    """Return what an index holds of a data set; source, file and sizes are the caller's to add.
-
-    Raises `NotAnImage` for an object without rows and columns that is no image by its SOP class, and `Unreadable` where
-    an identifier or the size of an image is missing. Entries with a leading underscore say how it was
-    encoded.
-    """
-    sop_instance_uid, study_instance_uid = (_uid(dataset, name) for name in ("SOPInstanceUID", "StudyInstanceUID"))
-    sop_class_uid = _text(dataset, "SOPClassUID")
-    if sop_class_uid and not _may_be_image(sop_class_uid, "Rows" in dataset or "Columns" in dataset):
+    sop_class_uid = _text(header, "SOPClassUID")
+    if sop_class_uid and not _may_be_image(sop_class_uid, "Rows" in header or "Columns" in header):
         raise NotAnImage
+    sop_instance_uid, study_instance_uid = (_uid(header, name) for name in ("SOPInstanceUID", "StudyInstanceUID"))
     for keyword, value in (
         ("SOPClassUID", sop_class_uid),
         ("SOPInstanceUID", sop_instance_uid),
@@ -214,60 +108,98 @@ def dataset_to_row(dataset: Dataset) -> dict[str, Any]:
     ):
         if value is None:
             raise Unreadable(f"{keyword} is missing or no valid UID")
-    rows, columns = (_integer(dataset, name) for name in ("Rows", "Columns"))
+    rows, columns = (_integer(header, name) for name in ("Rows", "Columns"))
     for keyword, count in (("Rows", rows), ("Columns", columns)):
         if not count or not 0 < count < 2**16:
             raise Unreadable(f"{keyword} is missing or no positive number")
-    spacing = _spacing(dataset)
-    frames, bits = _integer(dataset, "NumberOfFrames"), _integer(dataset, "BitsStored")
+    spacing = _spacing(header)
+    frames, bits = _integer(header, "NumberOfFrames"), _integer(header, "BitsStored")
     return {
         "image_id": sop_instance_uid,
-        "patient_id": _text(dataset, "PatientID"),
-        "patient_id_issuer": _text(dataset, "IssuerOfPatientID"),
-        "accession_number": _text(dataset, "AccessionNumber"),
-        "accession_number_issuer": _accession_issuer(dataset),
+        "patient_id": _text(header, "PatientID"),
+        "patient_id_issuer": _text(header, "IssuerOfPatientID"),
+        "accession_number": _text(header, "AccessionNumber"),
+        "accession_number_issuer": _accession_issuer(header),
         "study_instance_uid": study_instance_uid,
-        "series_instance_uid": _uid(dataset, "SeriesInstanceUID"),
+        "series_instance_uid": _uid(header, "SeriesInstanceUID"),
         "sop_instance_uid": sop_instance_uid,
         "sop_class_uid": sop_class_uid,
-        "study_date": parse_date(_text(dataset, "StudyDate")),
-        "study_time": _text(dataset, "StudyTime"),
-        "modality": _text(dataset, "Modality"),
-        "body_part": _text(dataset, "BodyPartExamined"),
-        "study_description": _text(dataset, "StudyDescription"),
-        "series_description": _text(dataset, "SeriesDescription"),
-        "view": _view(dataset),
-        "laterality": _laterality(dataset),
-        "patient_orientation": _text(dataset, "PatientOrientation"),
-        "photometric_interpretation": _text(dataset, "PhotometricInterpretation"),
+        "study_date": parse_date(_text(header, "StudyDate")),
+        "study_time": _text(header, "StudyTime"),
+        "modality": _text(header, "Modality"),
+        "body_part": _text(header, "BodyPartExamined"),
+        "study_description": _text(header, "StudyDescription"),
+        "series_description": _text(header, "SeriesDescription"),
+        "view": _view(header),
+        "laterality": _laterality(header),
+        "patient_orientation": _text(header, "PatientOrientation"),
+        "photometric_interpretation": _text(header, "PhotometricInterpretation"),
         "rows": rows,
         "columns": columns,
         "bits_stored": bits if bits and 0 < bits <= 64 else None,
         "number_of_frames": frames if frames and 0 < frames < 2**31 else None,
         "row_spacing_mm": spacing[0],
         "column_spacing_mm": spacing[1],
-        "patient_sex": _text(dataset, "PatientSex"),
-        "patient_age_years": parse_age(_text(dataset, "PatientAge")),
-        "manufacturer": _text(dataset, "Manufacturer"),
-        "model_name": _text(dataset, "ManufacturerModelName"),
-        "burned_in_annotation": {"YES": True, "NO": False}.get((_text(dataset, "BurnedInAnnotation") or "").upper()),
-        **_encoding(dataset),
+        "patient_sex": _text(header, "PatientSex"),
+        "patient_age_years": parse_age(_text(header, "PatientAge")),
+        "manufacturer": _text(header, "Manufacturer"),
+        "model_name": _text(header, "ManufacturerModelName"),
+        "burned_in_annotation": _YES_NO.get((_text(header, "BurnedInAnnotation") or "").upper()),
     }
 
 
+def dataset_to_row(dataset: Dataset) -> dict[str, Any]:
+    """Return the row of a data set of pydicom; raises as `header_to_row`.
+
+    pydicom warns about values and quotes them: the caller switches validation and warnings off.
+    """
+    return header_to_row(_plain(dataset, ELEMENTS))
+
+
+def _plain(dataset: Dataset, elements: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    """Return the values of a data set; one that cannot be converted is left out: it must not cost an image."""
+    plain: dict[str, Any] = {}
+    for keyword, (tag, vr) in elements.items():
+        if tag not in dataset:
+            continue
+        try:
+            value = dataset[tag].value
+            if value is None:
+                plain[keyword] = ""
+            elif vr == "SQ":
+                plain[keyword] = [_plain(item, ITEM_ELEMENTS) for item in value]
+            elif vr == "US":
+                plain[keyword] = int(value)
+            else:
+                parts = [value] if isinstance(value, str | int | float) else list(value)
+                text = "\\".join(str(part) for part in parts)
+                plain[keyword] = text.encode("utf-8", "replace").decode("utf-8")
+        except Exception:
+            plain[keyword] = ""
+    return plain
+
+
+@lru_cache(maxsize=1024)
 def _may_be_image(sop_class_uid: str, has_size: bool) -> bool:
     """Whether a SOP class is one of images, by its name in PS3.6; of a class of one's own, whether it has a size.
 
     By the class and not by what is there, so that an image whose header was cut off is missed. Segmentations, dose and
     the like have rows and columns too, but nobody reads them as images.
     """
-    name = UID(sop_class_uid).name
+    if sop_class_uid in _PLAIN_IMAGES:
+        return True
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    name = UID(sop_class_uid, validation_mode=IGNORE).name
     return has_size if name == sop_class_uid else "Image Storage" in name
 
 
-def _encoding(dataset: Dataset) -> dict[str, Any]:
-    implicit, little = dataset.original_encoding
-    return {} if implicit is None else {"_is_implicit_vr": implicit, "_is_little_endian": little}
+# Computed and digital radiographs, for presentation and for processing, CT, MR and secondary capture (PS3.6 Table A-1):
+# known here too, since the table of all classes takes longer to load than a thousand headers to read.
+_PLAIN_IMAGES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "1.1", "1.1.1", "1.2", "1.2.1", "2", "4", "7")
+)
 
 
 def parse_date(text: str | None) -> date | None:
@@ -287,64 +219,63 @@ def parse_age(text: str | None) -> float | None:
     return None if found is None else int(found[1]) * _YEARS[found[2]]
 
 
-def _get(dataset: Dataset, keyword: str, convert: Callable[[Any], Any]) -> Any:
-    """Return a value, or None if it is missing, empty or cannot be converted: one odd field must not cost an image."""
-    try:
-        value = dataset.get(keyword)
-        return None if value is None or value == "" else convert(value)
-    except Exception:
+def _text(header: Plain, keyword: str) -> str | None:
+    """Return a text without the blanks around its values (PS3.5 6.2), or None if nothing is left."""
+    value = header.get(keyword)
+    if not isinstance(value, str):
         return None
+    if "\\" in value:
+        value = "\\".join(part.strip(" \0") for part in value.split("\\"))
+    return value.strip(" \0") or None
 
 
-def _text(dataset: Dataset, keyword: str) -> str | None:
-    def convert(value: Any) -> str | None:
-        parts = [value] if isinstance(value, str | int | float) else list(value)
-        text = "\\".join(str(part) for part in parts).strip(" \0")
-        return text.encode("utf-8", "replace").decode("utf-8") or None
-
-    found = _get(dataset, keyword, convert)
-    return found if isinstance(found, str) else None
-
-
-def _uid(dataset: Dataset, keyword: str) -> str | None:
-    text = _text(dataset, keyword)
+def _uid(header: Plain, keyword: str) -> str | None:
+    text = _text(header, keyword)
     return text if text and len(text) <= _MAX_UID and _UID.fullmatch(text) else None
 
 
-def _integer(dataset: Dataset, keyword: str) -> int | None:
-    found = _get(dataset, keyword, int)
-    return found if isinstance(found, int) else None
+def _integer(header: Plain, keyword: str) -> int | None:
+    value = header.get(keyword)
+    if isinstance(value, int):
+        return value
+    try:
+        number = float(_text(header, keyword) or "")
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
-def _spacing(dataset: Dataset) -> tuple[float | None, float | None]:
+def _items(header: Plain, keyword: str) -> Sequence[Plain]:
+    value = header.get(keyword)
+    return value if isinstance(value, list) else ()
+
+
+def _spacing(header: Plain) -> tuple[float | None, float | None]:
     """Row and column spacing in mm: that at the patient where it is known, else at the detector (PS3.3 10.7.1.3)."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        pair = _get(dataset, keyword, lambda value: [float(part) for part in value])
-        if pair and len(pair) == 2 and all(math.isfinite(part) and part > 0 for part in pair):
+        try:
+            pair = [float(part) for part in (_text(header, keyword) or "").split("\\")]
+        except ValueError:
+            continue
+        if len(pair) == 2 and all(math.isfinite(part) and part > 0 for part in pair):
             return pair[0], pair[1]
     return None, None
 
 
-def _view(dataset: Dataset) -> str | None:
-    if view := _text(dataset, "ViewPosition"):
+def _view(header: Plain) -> str | None:
+    if view := _text(header, "ViewPosition"):
         return view.upper()
-    codes = _get(dataset, "ViewCodeSequence", lambda items: [str(item.get("CodeValue", "")) for item in items])
-    return next((_VIEW_CODES[code] for code in codes or () if code in _VIEW_CODES), None)
+    codes = (_text(item, "CodeValue") for item in _items(header, "ViewCodeSequence"))
+    return next((_VIEW_CODES[code] for code in codes if code in _VIEW_CODES), None)
 
 
-def _laterality(dataset: Dataset) -> str | None:
-    found = (_text(dataset, "ImageLaterality") or _text(dataset, "Laterality") or "").upper()
+def _laterality(header: Plain) -> str | None:
+    found = (_text(header, "ImageLaterality") or _text(header, "Laterality") or "").upper()
     return found if found in _LATERALITIES else None
 
 
-def _accession_issuer(dataset: Dataset) -> str | None:
+def _accession_issuer(header: Plain) -> str | None:
     """The issuer of the accession number: its local name, else its universal one (PS3.3 Table 10-17)."""
-    item = _get(dataset, "IssuerOfAccessionNumberSequence", lambda items: items[0])
-    if item is None:
-        return None
-    return _text(item, "LocalNamespaceEntityID") or _text(item, "UniversalEntityID")
-
-
-def relative_name(path: Path, root: Path) -> str:
-    """Return a path below a root as an index writes it: with slashes, whatever the system."""
-    return os.path.relpath(path, root).replace(os.sep, "/")
+    for item in _items(header, "IssuerOfAccessionNumberSequence")[:1]:
+        return _text(item, "LocalNamespaceEntityID") or _text(item, "UniversalEntityID")
+    return None

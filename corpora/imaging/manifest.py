@@ -55,6 +55,7 @@ ALIASES = {
 _TEXTS = ALIASES.keys() - {"study_date", "patient_age_years", "row_spacing_mm", "column_spacing_mm", "file"}
 _BOX_COLUMNS = ("image_id", "label", "x", "y", "w", "h")
 _ROWS_AT_ONCE = 1_000
+_TAIL = 1024
 _FORMATS = ("PNG", "JPEG")
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 16}
 Boxes = dict[str, list[dict[str, Any]]]
@@ -71,10 +72,13 @@ def index_manifest(
     """Write the index of a manifest and return its counts.
 
     ``boxes`` is a COCO file or a CSV with image_id, label, x, y, w, h in pixels; ``masks`` a folder of
-    ``<image_id>.png``. Raises `ColumnMissing` and `SourceUnreadable`, and `RowInvalid` for an entry of the boxes.
+    ``<image_id>.png``. Boxes of images that the manifest does not name are left out. Raises `ColumnMissing` and
+    `SourceUnreadable`, and `RowInvalid` for an entry of the boxes.
     """
     if output.exists():
         read_info(output)  # anything else is not overwritten
+    if masks is not None and not masks.is_dir():
+        raise SourceUnreadable(f"{masks.name}: is no folder of masks")
     known_boxes: Mapping[str, list[dict[str, Any]]] = {} if boxes is None else read_boxes(boxes)
     root = manifest.resolve().parent
     image_ids: set[str] = set()
@@ -106,6 +110,8 @@ def index_manifest(
                     on_progress(ScanProgress(number, number - writer.info.unreadable, 0, writer.info.unreadable))
             writer.write(rows_to_table(rows))
             info = writer.info
+    except FileNotFoundError:
+        raise SourceUnreadable(f"{manifest.name}: there is no such file") from None
     except UnicodeDecodeError:
         raise SourceUnreadable(f"{manifest.name}: is not UTF-8") from None
     except csv.Error:
@@ -189,12 +195,15 @@ def _picture(manifest: Path, number: int, path: Path) -> dict[str, Any]:
         with image_module.open(path, formats=_FORMATS) as image:
             width, height = image.size
             mode = image.mode
+            has_end = _has_end(path, stat.st_size, image.format)
     except FileNotFoundError:
         raise _invalid(manifest, number, "there is no such file", "file") from None
     except OSError as error:
         raise _invalid(manifest, number, error.strerror or "is no PNG or JPEG that can be read", "file") from None
     except Exception as error:
         raise _invalid(manifest, number, f"cannot be read ({type(error).__name__})", "file") from None
+    if not has_end:
+        raise _invalid(manifest, number, "the picture is truncated", "file")
     return {
         "rows": height,
         "columns": width,
@@ -202,6 +211,13 @@ def _picture(manifest: Path, number: int, path: Path) -> dict[str, Any]:
         "size_bytes": stat.st_size,
         "modified_ns": stat.st_mtime_ns,
     }
+
+
+def _has_end(path: Path, size_bytes: int, format: str) -> bool:
+    """Whether a picture's last mark is there; some writers put a little something behind it."""
+    with path.open("rb") as handle:
+        handle.seek(max(0, size_bytes - _TAIL))
+        return (b"IEND" if format == "PNG" else b"\xff\xd9") in handle.read()
 
 
 def read_boxes(path: Path) -> Boxes:

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEGExtended12Bit
 
 from corpora.errors import RadlabelError, SourceUnreadable
 from corpora.imaging.extras import ImagingExtraMissing, need
 from corpora.imaging.greyscale import colour_to_grey, stored_to_grey
 from corpora.imaging.header import NotAnImage, Unreadable, dataset_to_row
+from corpora.imaging.jpeg12 import add_to_pydicom
 from corpora.imaging.placement import Placement
 
 PixelType = Literal["float32", "uint8"]
@@ -150,6 +152,8 @@ def _stored_pixels(dataset: Dataset, frame: int | None) -> NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
 
     syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == JPEGExtended12Bit:
+        add_to_pydicom()
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
@@ -158,7 +162,8 @@ def _stored_pixels(dataset: Dataset, frame: int | None) -> NDArray[Any]:
         raise ImagingExtraMissing(
             f"{syntax.name} needs python-gdcm, pylibjpeg and pylibjpeg-openjpeg: pip install 'radlabel[images]'"
         )
-    return pixel_array(dataset, index=frame)
+    # Bits that do not count are left to `stored_to_grey`, which knows where the others lie.
+    return pixel_array(dataset, index=frame, correct_unused_bits=False)
 
 
 def _upright(loaded: ImagePixels) -> ImagePixels:

@@ -24,6 +24,14 @@ _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _STORED_SYNTAX = (("application/dicom", "*"),)  # as it is stored: else servers decompress, or compress, on the way
 
 
+class ServerAnswers(SourceUnreadable):
+    """A server answers with a status that is none of success; 0 if it does not answer at all."""
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who asks a server: a user with a password, or a bearer token. Not shown, and never written."""
@@ -105,21 +113,23 @@ class DicomWebServer:
         parts = file.split("/")
         if parts[::2] != ["studies", "series", "instances"] or len(parts) != 6:
             raise ValueError("file must be of the form studies/UID/series/UID/instances/UID")
-        found: Dataset = self._ask(lambda: self._client.retrieve_instance(*parts[1::2], media_types=_STORED_SYNTAX))
+        retrieve = partial(self._client.retrieve_instance, *parts[1::2], media_types=_STORED_SYNTAX)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of answers in one part, which the standard wants in several
+            found: Dataset = self._ask(retrieve)
         return found
 
     def _ask(self, request: Callable[[], Any]) -> Any:
         """Return an answer, trying again where that may help."""
         for attempt in range(1, self._retries.attempts + 1):
+            status = 0
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of answers that are not quite as the standard wants them
-                    return request()
+                return request()
             except self._requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 problem = f"answers with status {status}"
                 if status not in _RETRIED:
-                    raise SourceUnreadable(f"the DICOMweb server {self._host} {problem}{_hint(status)}") from None
+                    raise ServerAnswers(f"the DICOMweb server {self._host} {problem}{_hint(status)}", status) from None
             except (
                 self._requests.ConnectionError,
                 self._requests.Timeout,
@@ -132,13 +142,13 @@ class DicomWebServer:
                 ) from None
             if attempt < self._retries.attempts:
                 time.sleep(self._retries.wait_s * 2 ** (attempt - 1))
-        raise SourceUnreadable(f"the DICOMweb server {self._host} {problem}, tried {self._retries.attempts} times")
+        raise ServerAnswers(f"the DICOMweb server {self._host} {problem}, tried {self._retries.attempts} times", status)
 
 
 def _hint(status: int) -> str:
     if status == 401:
         return ": set RADLABEL_DICOMWEB_USER and RADLABEL_DICOMWEB_PASSWORD, or RADLABEL_DICOMWEB_TOKEN"
-    if status == 404:
+    if status in (400, 404, 405):
         return ": the address should end where DICOMweb begins, often /dicom-web"
     return ""
 

@@ -14,9 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from nlp_service._version import __version__
-from nlp_service.api import dicom, fhir, jobs, label, reference, review, studies
+from nlp_service.api import datasets, dicom, fhir, jobs, label, reference, review, studies
 from nlp_service.api.guard import Guard
-from nlp_service.api.models import JobPathRequest, ResultsPage
+from nlp_service.api.models import CardAnswer, JobPathRequest, ResultsPage
 from nlp_service.api.problems import (
     Problem,
     ProblemDetails,
@@ -80,7 +80,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.service = service
     app.state.fault = None
     for router in (
-        *(label.router, jobs.router, studies.router, review.router, fhir.router, dicom.router),
+        *(label.router, jobs.router, datasets.router, studies.router, review.router, fhir.router, dicom.router),
         *(reference.router, reference.operations),
     ):
         app.include_router(router)
@@ -101,7 +101,7 @@ def _openapi(app: FastAPI) -> dict[str, object]:
             license_info=app.license_info,
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (ProblemDetails, JobPathRequest, ResultsPage):
+        for model in (ProblemDetails, JobPathRequest, ResultsPage, CardAnswer):
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             for name, part in schema.pop("$defs", {}).items():
                 schemas.setdefault(name, part)

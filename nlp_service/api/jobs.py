@@ -249,7 +249,7 @@ async def _from_path(request: Request, service: Service, key_id: str | None) -> 
             "The request is not valid",
             errors=[FieldProblem(field="body", reason="is not valid JSON")],
         ) from None
-    path = _confined(body.path, service.settings.job_roots)
+    path = confined(body.path, service.settings.job_roots)
     options = _options(service, body.label_sets, body.format, body.columns, None, body.store)
     return await waited(
         service.writer.submit(
@@ -259,14 +259,14 @@ async def _from_path(request: Request, service: Service, key_id: str | None) -> 
     )
 
 
-def _confined(given: str, roots: tuple[Path, ...]) -> Path:
+def confined(given: str, roots: tuple[Path, ...], field: str = "path") -> Path:
     """Return the file a request names, if it lies under a job folder, links followed; say nothing of any other."""
     refused = Problem(
         422,
         "path-not-served",
         "This path is not served",
         "It must be a file or folder under one of the folders in job_roots.",
-        errors=[FieldProblem(field="path", reason="is not under a job folder, or is not there")],
+        errors=[FieldProblem(field=field, reason="is not under a job folder, or is not there")],
     )
     try:
         for root in roots:
@@ -365,10 +365,10 @@ def _form_options(service: Service, texts: dict[str, str]) -> dict[str, Any]:
         try:
             columns = TypeAdapter(dict[str, str]).validate_json(texts["columns"], strict=True)
         except ValidationError:
-            raise _invalid("columns", "must be a JSON object of texts") from None
+            raise invalid("columns", "must be a JSON object of texts") from None
     store = texts.get("store", "false")
     if store not in ("true", "false"):
-        raise _invalid("store", "must be true or false")
+        raise invalid("store", "must be true or false")
     return _options(
         service,
         label_sets,
@@ -393,20 +393,20 @@ def _options(
     chosen = list(dict.fromkeys(label_sets or service.settings.label_sets))
     check_label_sets(service, chosen)
     if format is not None and format not in SOURCES:
-        raise _invalid("format", f"must be one of {', '.join(SOURCES)}")
+        raise invalid("format", f"must be one of {', '.join(SOURCES)}")
     if encoding is not None:
         try:
             "".encode(encoding)
         except (LookupError, ValueError):
-            raise _invalid("encoding", "is not an encoding that is known") from None
+            raise invalid("encoding", "is not an encoding that is known") from None
     try:
         check_mapping(columns)
     except ColumnMissing:
-        raise _invalid("columns", "names a field that reports do not have") from None
+        raise invalid("columns", "names a field that reports do not have") from None
     return {"label_sets": chosen, "format": format, "columns": columns, "encoding": encoding, "store": store}
 
 
-def _invalid(field: str, reason: str) -> Problem:
+def invalid(field: str, reason: str) -> Problem:
     return Problem(
         422, "invalid-request", "The request is not valid", errors=[FieldProblem(field=field, reason=reason)]
     )

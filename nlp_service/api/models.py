@@ -277,6 +277,57 @@ class ResultsPage(BaseModel):
     next_offset: int | None
 
 
+class DatasetRequest(RequestModel):
+    """A data set to build. Paths lie under the job folders of the server; the rest of the recipe has no path."""
+
+    images: Annotated[str, Field(min_length=1, max_length=4096, description="folder, manifest (CSV) or image index")]
+    reports: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
+    labels_job: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^[0-9a-f]{32}$"),
+        Field(description="a job that has the labels"),
+    ] = None
+    boxes: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
+    masks: Annotated[str | None, Field(min_length=1, max_length=4096)] = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "dataset"
+    recipe: dict[str, Any] = Field(default={}, description="the rest of the recipe: docs/datasets.md")
+
+
+class DatasetOut(BaseModel):
+    """A data set and how far its build is; ``counts`` and what follows are there when it is done."""
+
+    id: str
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    name: str
+    label_set: str
+    image_size: int
+    deidentified: bool
+    stage: str | None
+    done: int = Field(description="reports or images that are done, within the stage")
+    rows: int | None
+    splits: dict[str, int] | None
+    counts: dict[str, Any] | None
+    failed: dict[str, int] | None = Field(description="rows and files that could not be read")
+    digest: str | None = Field(description="SHA-256 over dataset.json and rows.parquet")
+    error: str | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+class DatasetsAnswer(BaseModel):
+    """The last data sets, the newest first."""
+
+    datasets: list[DatasetOut]
+
+
+class CardAnswer(BaseModel):
+    """The data card in Markdown, and its plots by file name: PNG as base64."""
+
+    markdown: str
+    plots: dict[str, str]
+
+
 class LabelDefinition(BaseModel):
     """A label of a label set."""
 

@@ -67,6 +67,7 @@ def index(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that read headers (default: cores).", show_default=False)
     ] = None,
+    connections: Annotated[int, typer.Option(min=1, max=32, help="Requests to a server at a time.")] = 4,
     full: Annotated[
         bool, typer.Option("--full", help="Read every file of a folder again, not only new and changed ones.")
     ] = False,
@@ -105,7 +106,9 @@ def index(
             from corpora.imaging.server import access_from_environment
 
             access = access_from_environment()
-            info = index_dicomweb(source, output, access=access, resume=resume, on_progress=show)
+            info = index_dicomweb(
+                source, output, access=access, resume=resume, connections=connections, on_progress=show
+            )
         elif path.is_dir():
             from corpora.imaging.dicom_folder import index_folder
 

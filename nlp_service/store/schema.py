@@ -121,6 +121,25 @@ job_chunks = sa.Table(
     sa.Column("is_done", sa.Boolean, nullable=False, default=False),
 )
 
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),  # as its owner calls it; never logged
+    sa.Column("key_id", sa.String(16)),
+    sa.Column("recipe", sa.Text, nullable=False),  # JSON: the whole recipe, with where the inputs lie
+    sa.Column("labels_job", sa.String(32)),  # a job whose results are the labels
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),  # counts how often a stop of the service broke it off
+    sa.Column("stage", sa.Text),
+    sa.Column("done", sa.BigInteger, nullable=False, default=0),  # within the stage
+    sa.Column("summary", sa.Text),  # JSON: rows, splits, counts
+    sa.Column("error", sa.Text),
+    _time(),
+    _time("started_at", nullable=True),
+    _time("ended_at", nullable=True),
+)
+
 api_keys = sa.Table(
     "api_keys",
     metadata,

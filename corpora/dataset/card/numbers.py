@@ -104,7 +104,7 @@ def count(folder: DatasetFolder) -> CardNumbers:
         together,
         confidence,
         masked,
-        {name: _largest(found) for name, found in groups.items()},
+        {name: _largest(found, in_order=name == "age") for name, found in groups.items()},
         {split: len(found) for split, found in patients.items()},
         hints,
         boxes,
@@ -144,9 +144,10 @@ def _add_groups(
 
 
 def _largest(
-    found: Mapping[str, tuple[int, npt.NDArray[np.int64]]],
+    found: Mapping[str, tuple[int, npt.NDArray[np.int64]]], *, in_order: bool
 ) -> Mapping[str, tuple[int, npt.NDArray[np.int64]]]:
-    order = sorted(found, key=lambda name: (-found[name][0], name))
+    """Return the largest groups, the rest as one; ``in_order`` sorts them by name: ages go up."""
+    order = sorted(found, key=lambda name: name if in_order else (-found[name][0], name))
     kept = {name: found[name] for name in order[:MOST_GROUPS]}
     rest = [found[name] for name in order[MOST_GROUPS:]]
     if rest:

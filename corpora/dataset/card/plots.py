@@ -111,6 +111,7 @@ def _confidence(numbers: CardNumbers) -> Figure:
         axes.set_xlim(0, 1)
         if counts.sum():
             axes.set_yscale("symlog")
+            axes.set_ylim(0, 2 * counts.max())
         else:
             axes.text(0.5, 0.5, "no probabilities", ha="center", va="center", transform=axes.transAxes, fontsize=8)
     figure.suptitle("Probability of positive, as the reader of the reports gave it (rows, logarithmic)")

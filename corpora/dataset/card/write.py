@@ -17,13 +17,15 @@ from corpora.dataset.recipe import SPLITS
 MARKDOWN, HTML = "card.md", "card.html"
 
 
-def write_card(folder: DatasetFolder, output: Path) -> None:
+def write_card(folder: DatasetFolder, output: Path, *, with_plots: bool = True) -> None:
     """Write ``card.md``, ``card.html`` and the plots of a data set into a folder, its own or another."""
     numbers = count(folder)
     info = folder.info
     account = json.loads((folder.path / LINK_REPORT).read_text("utf-8"))
-    pictures = draw_plots(numbers, _funnel(info, account))
-    blocks = list(_blocks(info, numbers, account))
+    pictures = draw_plots(numbers, _funnel(info)) if with_plots else {}
+    blocks = [
+        block for block in _blocks(info, numbers, account) if not isinstance(block, Picture) or block.file in pictures
+    ]
     plots = output / CARD
     plots.mkdir(parents=True, exist_ok=True)
     for name, content in pictures.items():
@@ -36,7 +38,7 @@ def _title(info: DatasetInfo) -> str:
     return str(info.recipe["card"]["title"] or info.name)
 
 
-def _funnel(info: DatasetInfo, account: Mapping[str, Any]) -> dict[str, int]:
+def _funnel(info: DatasetInfo) -> dict[str, int]:
     excluded = info.counts["images"]["excluded"]
 
     def without(*stages: str) -> int:

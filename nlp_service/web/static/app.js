@@ -7,6 +7,7 @@ import { failed, loading } from "./states.js";
 const VIEWS = {
   label: ["Label a report", () => import("./views/label.js")],
   jobs: ["Jobs", () => import("./views/jobs.js")],
+  datasets: ["Data sets", () => import("./views/datasets.js")],
   studies: ["Studies", () => import("./views/studies.js")],
   review: ["Review", () => import("./views/review.js")],
   labels: ["Labels and findings", () => import("./views/labels.js")],

@@ -87,3 +87,31 @@ export function number(value) {
 export function words(id) {
   return id === null || id === undefined ? id : id.replaceAll("_", " ");
 }
+
+/** Resolves to whether the user agrees. */
+export function confirmed(title, text, yes) {
+  const dialog = h(
+    "dialog",
+    { class: "dialog", "aria-labelledby": "confirm-title" },
+    h(
+      "form",
+      { method: "dialog" },
+      h("h2", { id: "confirm-title" }, title),
+      h("p", {}, text),
+      h(
+        "div",
+        { class: "actions" },
+        h("button", { type: "submit", class: "danger", value: "yes" }, yes),
+        h("button", { type: "submit", value: "no", autofocus: true }, "Keep it"),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    }),
+  );
+}

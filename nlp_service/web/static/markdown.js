@@ -1,9 +1,12 @@
-// Markdown as the model card uses it, made into elements: headings, paragraphs, lists, tables, code, links, emphasis.
+// Markdown as the cards use it, made into elements: headings, paragraphs, lists, tables, code, links, emphasis, plots.
 
 import { h } from "./dom.js";
 
-/** Returns the elements of a text in Markdown; a head of YAML between lines of dashes is left out. */
-export function markdown(text) {
+/**
+ * Returns the elements of a text in Markdown; a head of YAML between lines of dashes is left out. A picture that stands
+ * alone on its line is shown where `pictures` has its address, by the end of what the text names.
+ */
+export function markdown(text, pictures = {}) {
   const lines = text.replace(/^---\n[\s\S]*?\n---\n/, "").split("\n");
   const blocks = [];
   let i = 0;
@@ -15,8 +18,12 @@ export function markdown(text) {
   while (i < lines.length) {
     const line = lines[i];
     const heading = /^(#{1,4})\s+(.*)$/.exec(line);
+    const picture = /^!\[([^\]]*)\]\((?:[^)\s]*\/)?([^)\s/]+)\)$/.exec(line);
     if (!line.trim()) i += 1;
-    else if (heading) {
+    else if (picture) {
+      if (pictures[picture[2]]) blocks.push(h("img", { class: "plot", alt: picture[1], src: pictures[picture[2]] }));
+      i += 1;
+    } else if (heading) {
       // The view has the only h1.
       blocks.push(h(`h${Math.min(heading[1].length + 1, 5)}`, {}, inline(heading[2])));
       i += 1;
@@ -36,7 +43,7 @@ export function markdown(text) {
       }
       blocks.push(h(isOrdered ? "ol" : "ul", {}, items.map((item) => h("li", {}, inline(item)))));
     } else {
-      const paragraph = while_((next) => next.trim() && !/^(#|```|\||\s*[-*]\s)/.test(next));
+      const paragraph = while_((next) => next.trim() && !/^(#|```|\||!\[|\s*[-*]\s)/.test(next));
       blocks.push(h("p", {}, inline(paragraph.join(" "))));
     }
   }

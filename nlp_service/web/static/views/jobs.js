@@ -1,6 +1,6 @@
 // Files: sent, followed, fetched. The list, and one job with the address `#/jobs/<id>`.
 
-import { checkbox, facts, field, fill, h, number, say, when, words } from "../dom.js";
+import { checkbox, confirmed, facts, field, fill, h, number, say, when, words } from "../dom.js";
 import { ask, events, pause, save, send, upload } from "../api.js";
 import { valueMark } from "../report.js";
 import { empty, failed, loading } from "../states.js";
@@ -333,34 +333,6 @@ function table(title, columns, rows) {
       { class: "scroll", tabindex: "0", role: "region", "aria-label": title },
       h("table", {}, h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col" }, column)))), h("tbody", {}, rows)),
     ),
-  );
-}
-
-/** Resolves to whether the user agrees. */
-function confirmed(title, text, yes) {
-  const dialog = h(
-    "dialog",
-    { class: "dialog", "aria-labelledby": "confirm-title" },
-    h(
-      "form",
-      { method: "dialog" },
-      h("h2", { id: "confirm-title" }, title),
-      h("p", {}, text),
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { type: "submit", class: "danger", value: "yes" }, yes),
-        h("button", { type: "submit", value: "no", autofocus: true }, "Keep it"),
-      ),
-    ),
-  );
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) =>
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    }),
   );
 }
 

@@ -1,0 +1,281 @@
+"""An index of a real Orthanc: the same as that of its files, and what happens when it is not well."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.uid import EnhancedSRStorage
+
+from corpora.errors import SourceUnreadable
+from corpora.imaging.dicom_folder import index_folder
+from corpora.imaging.dicomweb import index_dicomweb
+from corpora.imaging.index_table import IndexInfo, read_index, read_info, unreadable_path
+from corpora.imaging.pictures import Pictures
+from corpora.imaging.server import Access, Retries
+from tests.corpora.imaging.making import make_dataset, write
+from tests.corpora.imaging.orthanc import PASSWORD, USER, Orthanc, needs_orthanc
+
+ACCESS = Access(USER, PASSWORD)
+AT_ONCE = Retries(attempts=2, wait_s=0.01, timeout_s=20)
+# What a server does not say, or says otherwise.
+OF_FILES = ["source", "file", "size_bytes", "modified_ns", "transfer_syntax_uid"]
+
+pytestmark = needs_orthanc
+
+
+def rows_of(index: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = read_index(index).drop_columns(OF_FILES).to_pylist()
+    return sorted(rows, key=lambda row: str(row["image_id"]))
+
+
+@pytest.fixture(scope="module")
+def folder_index(radiographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    index = tmp_path_factory.mktemp("index") / "folder.parquet"
+    index_folder(radiographs, index)
+    return index
+
+
+def test_index_over_dicomweb_is_that_of_the_folder(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    info = index_dicomweb(pacs.url, index, access=ACCESS, studies_per_page=7)
+    assert info.images == info.seen == read_info(folder_index).images
+    assert rows_of(index) == rows_of(folder_index)
+    assert not (tmp_path / "web.parquet.parts").exists()
+    assert PASSWORD.encode() not in index.read_bytes()
+    assert set(read_index(index)["source"].to_pylist()) == {"dicomweb"}
+
+
+def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    on_server = {row["image_id"]: row for row in read_index(tmp_path / "web.parquet").to_pylist()}
+    web = read_info(tmp_path / "web.parquet")
+    with Pictures(read_info(folder_index)) as files, Pictures(web, access=ACCESS) as server:
+        for row in read_index(folder_index).to_pylist():
+            here, there = files.read(row), server.read(on_server[row["image_id"]])
+            assert np.array_equal(here.pixels, there.pixels)
+            assert 0 <= here.pixels.min() < here.pixels.max() <= 1
+            assert (here.view, here.placement) == (there.view, there.placement)
+
+
+def test_wrong_password_is_told_and_not_quoted(pacs: Orthanc, tmp_path: Path) -> None:
+    for access in (Access(USER, "wrong-SECRET"), Access(token="wrong-SECRET"), None):
+        with pytest.raises(SourceUnreadable, match="answers with status 401") as caught:
+            index_dicomweb(pacs.url, tmp_path / "web.parquet", access=access, retries=AT_ONCE)
+        assert "SECRET" not in str(caught.value)
+        assert "RADLABEL_DICOMWEB_USER" in str(caught.value)
+    assert not (tmp_path / "web.parquet").exists()
+
+
+def test_address_that_is_no_dicomweb_is_told(pacs: Orthanc, tmp_path: Path) -> None:
+    root = pacs.url.removesuffix("/dicom-web")
+    with pytest.raises(SourceUnreadable, match="where DICOMweb begins"):
+        index_dicomweb(root, tmp_path / "web.parquet", access=ACCESS, retries=AT_ONCE)
+    # A page of something else, with status 200.
+    with pytest.raises(SourceUnreadable, match=r"does not answer as DICOMweb|status"):
+        index_dicomweb(f"{root}/app", tmp_path / "web.parquet", access=ACCESS, retries=AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://pacs", "pacs.example/dicom-web", "http://u:p@pacs/dicom-web", "http://pacs/dicom-web?token=1"]
+)
+def test_addresses_that_cannot_be_used_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="address"):
+        index_dicomweb(url, tmp_path / "web.parquet")
+
+
+class Wire:
+    """A wire between client and server that a test may cut, or make answer what it wants; it counts what went over."""
+
+    def __init__(self, target: Orthanc) -> None:
+        wire = self
+        self.paths: list[str] = []
+        self.cut_after: int | None = None
+        self.answers: dict[str, int] = {}  # status by what a path holds
+        self.ignores_offset = False
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                wire.paths.append(self.path)
+                if wire.cut_after is not None and len(wire.paths) > wire.cut_after:
+                    self.connection.close()
+                    self.close_connection = True
+                    return
+                for part, status in wire.answers.items():
+                    if part in self.path:
+                        self._answer(status, b"", "text/plain")
+                        return
+                upstream = HTTPConnection("127.0.0.1", target.http_port, timeout=20)
+                try:
+                    wanted = {name: self.headers[name] for name in ("Accept", "Authorization") if name in self.headers}
+                    path = re.sub(r"offset=\d+", "offset=0", self.path) if wire.ignores_offset else self.path
+                    upstream.request("GET", path, headers=wanted)
+                    response = upstream.getresponse()
+                    self._answer(response.status, response.read(), response.getheader("Content-Type") or "")
+                finally:
+                    upstream.close()
+
+            def _answer(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a wire that was cut
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/dicom-web"
+
+    def __enter__(self) -> Wire:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def wire(pacs: Orthanc) -> Iterator[Wire]:
+    with Wire(pacs) as made:
+        yield made
+
+
+def index_over(wire: Wire, index: Path, **options: Any) -> IndexInfo:
+    options = {"studies_per_page": 5, "connections": 1, **options}
+    return index_dicomweb(wire.url, index, access=ACCESS, retries=AT_ONCE, **options)
+
+
+def test_run_that_was_cut_off_goes_on_where_it_stopped(wire: Wire, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    wire.cut_after = 15  # two pages of studies, and some of the third
+    with pytest.raises(SourceUnreadable, match="cannot be reached") as caught:
+        index_over(wire, index)
+    assert "studies" not in str(caught.value)
+    assert not index.exists()
+    read_before = {path for path in wire.paths if path.endswith("/metadata")}
+    wire.cut_after, wire.paths = None, []
+    index_over(wire, index, resume=True)
+    assert rows_of(index) == rows_of(folder_index)
+    # The studies of the two pages that were done were not asked for again.
+    again = [path for path in wire.paths if path in read_before]
+    assert len(read_before) - len(again) >= 10
+    assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+
+
+def test_run_that_is_not_resumed_starts_anew(wire: Wire, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    wire.cut_after = 15
+    with pytest.raises(SourceUnreadable):
+        index_over(wire, index)
+    wire.cut_after, wire.paths = None, []
+    index_over(wire, index)
+    assert rows_of(index) == rows_of(folder_index)
+    studies = {str(row["study_instance_uid"]) for row in rows_of(index)}
+    assert sum(path.endswith("/metadata") for path in wire.paths) == len(studies)
+
+
+def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    wire.cut_after = 15
+    with pytest.raises(SourceUnreadable):
+        index_over(wire, index)
+    with pytest.raises(SourceUnreadable, match="begun with another server"):
+        index_dicomweb(pacs.url, index, access=ACCESS, resume=True)
+
+
+def test_busy_server_is_asked_again(wire: Wire, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    wire.answers = {"/metadata": 503}
+
+    def get_well() -> None:
+        wire.answers = {}
+
+    timer = threading.Timer(0.3, get_well)
+    timer.start()
+    try:
+        patient = Retries(attempts=8, wait_s=0.05, timeout_s=20)
+        index_dicomweb(wire.url, index, access=ACCESS, retries=patient)
+    finally:
+        timer.cancel()
+    assert rows_of(index) == rows_of(folder_index)
+    wire.answers = {"limit": 503}
+    with pytest.raises(SourceUnreadable, match="status 503, tried 2 times"):
+        index_over(wire, tmp_path / "other.parquet")
+
+
+def test_study_that_the_server_fails_to_give_is_listed(wire: Wire, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    broken = str(rows_of(folder_index)[0]["study_instance_uid"])
+    wire.answers = {f"{broken}/metadata": 500}
+    info = index_over(wire, index)
+    assert info.unreadable == 1
+    assert rows_of(index) == [row for row in rows_of(folder_index) if row["study_instance_uid"] != broken]
+    assert "status 500" in unreadable_path(index).read_text(encoding="utf-8")
+    # But not one after the other: then it is the server that is not well.
+    wire.answers = {"/metadata": 500}
+    with pytest.raises(SourceUnreadable, match="status 500"):
+        index_over(wire, tmp_path / "other.parquet")
+
+
+def test_server_that_gives_the_same_page_for_ever_is_found_out(wire: Wire, tmp_path: Path) -> None:
+    wire.ignores_offset = True
+    with pytest.raises(SourceUnreadable, match="same studies for every page"):
+        index_over(wire, tmp_path / "web.parquet")
+
+
+def test_server_that_stops_half_way_is_told(radiographs: Path, tmp_path: Path) -> None:
+    with Orthanc(tmp_path) as orthanc:
+        for number in range(12):
+            orthanc.upload(write(tmp_path / "made" / f"{number}.dcm", make_dataset()))
+        seen: list[int] = []
+
+        def stop_after_the_first_page(progress: Any) -> None:
+            seen.append(progress.images)
+            orthanc.stop()
+
+        index = tmp_path / "web.parquet"
+        with pytest.raises(SourceUnreadable, match="cannot be reached"):
+            index_dicomweb(
+                orthanc.url,
+                index,
+                access=ACCESS,
+                retries=AT_ONCE,
+                studies_per_page=4,
+                on_progress=stop_after_the_first_page,
+            )
+        assert seen == [4]
+        orthanc.start()
+        info = index_dicomweb(orthanc.url, index, access=ACCESS, resume=True, studies_per_page=4)
+    assert info.images == 12
+
+
+def test_objects_that_are_no_images_are_counted(tmp_path: Path) -> None:
+    report = make_dataset(PixelData=None, Rows=None, Columns=None)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = EnhancedSRStorage
+    with Orthanc(tmp_path) as orthanc:
+        orthanc.upload(write(tmp_path / "made" / "sr.dcm", report))
+        orthanc.upload(write(tmp_path / "made" / "no_rows.dcm", make_dataset(Rows=None)))
+        orthanc.upload(write(tmp_path / "made" / "good.dcm", make_dataset()))
+        info = index_dicomweb(orthanc.url, tmp_path / "web.parquet", access=ACCESS)
+    assert (info.seen, info.images, info.not_images, info.unreadable) == (3, 1, 1, 1)
+    assert "Rows is missing" in unreadable_path(tmp_path / "web.parquet").read_text(encoding="utf-8")
