@@ -23,7 +23,7 @@ FHIR_SCHEMA := build/fhir/fhir.schema.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-rivals train-text docs screenshots constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -95,6 +95,9 @@ bench-service: corpus ## the service under load, against the labeler alone
 
 bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
 	@$(BIN)/python -m tests.benchmarks.bench_link --json build/bench-link.json
+
+bench-index: setup ## an index of 20,000 DICOM files against a plain loop of pydicom, and a second scan
+	@$(BIN)/python -m tests.benchmarks.bench_index --json build/bench-index.json
 
 bench-rivals: corpus $(RIVALS)/.installed ## radlabel and medspaCy side by side, same reports, same vocabulary
 	@$(BIN)/python -m tests.benchmarks.bench_rivals --rival-python $(RIVALS)/bin/python --json build/bench-rivals.json

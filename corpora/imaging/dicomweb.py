@@ -10,7 +10,7 @@ import json
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -53,10 +53,12 @@ def index_dicomweb(
     resume: bool = False,
     studies_per_page: int = STUDIES_PER_PAGE,
     connections: int = CONNECTIONS,
+    query: Mapping[str, str] | None = None,
     on_progress: Callable[[ScanProgress], None] | None = None,
 ) -> IndexInfo:
     """Write the index of a server and return its counts; ``file`` is the path of WADO-RS below ``url``.
 
+    ``query`` restricts it to studies that match, by keyword: ``{"ModalitiesInStudy": "DX", "StudyDate": "20200101-"}``.
     With ``resume``, studies that a run cut off before had finished are not asked for again. A study that the server
     fails to give is listed as unreadable. Raises `SourceUnreadable` if the server cannot be reached, refuses, answers
     something else than DICOMweb, or fails for one study after another.
@@ -66,11 +68,12 @@ def index_dicomweb(
         read_info(output)  # anything else is not overwritten
     with ExitStack() as stack:
         server = stack.enter_context(closing(connect()))
-        parts = _Parts(output.with_name(output.name + ".parts"), server.url, resume)
+        parts = _Parts(output.with_name(output.name + ".parts"), server.url, dict(query or {}), resume)
         pool = ThreadPoolExecutor(connections)
         stack.callback(pool.shutdown, cancel_futures=True)
         studies = _Studies(connect, pool)
-        for page in server.iter_study_pages(studies_per_page):
+        stack.callback(studies.close)
+        for page in server.iter_study_pages(studies_per_page, query):
             new = [uid for uid in dict.fromkeys(page) if uid not in parts.done]
             if new:
                 parts.add(new, studies.page(new))
@@ -92,7 +95,13 @@ class _Studies:
     def __init__(self, connect: Callable[[], DicomWebServer], pool: ThreadPoolExecutor) -> None:
         self._connect, self._pool = connect, pool
         self._of_thread = threading.local()
+        self._servers: list[DicomWebServer] = []
         self._failed_in_a_row = 0
+
+    def close(self) -> None:
+        """Close all connections, so that nobody waits for a server that does not answer."""
+        for server in self._servers:
+            server.close()
 
     def page(self, study_uids: list[str]) -> _Page:
         page = _Page()
@@ -111,6 +120,7 @@ class _Studies:
         server = getattr(self._of_thread, "server", None)
         if server is None:
             server = self._of_thread.server = self._connect()
+            self._servers.append(server)
         try:
             return server.study_headers(study_uid)
         except ServerAnswers as error:
@@ -147,8 +157,8 @@ def _row(instance: dict[str, Any]) -> dict[str, Any]:
 class _Parts:
     """The pages that are done, in a folder beside the index: rows in Parquet, the rest in JSON, written last."""
 
-    def __init__(self, folder: Path, url: str, resume: bool) -> None:
-        self._folder, self._url = folder, url
+    def __init__(self, folder: Path, url: str, query: dict[str, str], resume: bool) -> None:
+        self._folder, self._url, self._query = folder, url, query
         self.done: set[str] = set()
         self.progress = ScanProgress()
         self._count = 0
@@ -156,8 +166,10 @@ class _Parts:
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for state in self._states():
-            if state["url"] != url:
-                raise SourceUnreadable(f"{folder.name}: was begun with another server; remove it, or do not resume")
+            if (state["url"], state["query"]) != (url, query):
+                raise SourceUnreadable(
+                    f"{folder.name}: was begun with another server or query; remove it, or do not resume"
+                )
             self._note(state)
 
     def _states(self) -> Iterator[dict[str, Any]]:
@@ -180,6 +192,7 @@ class _Parts:
         pq.write_table(rows_to_table(page.rows), self._folder / f"{name}.parquet", compression="zstd")
         state = {
             "url": self._url,
+            "query": self._query,
             "studies": study_uids,
             "images": len(page.rows),
             "unreadable": page.unreadable,

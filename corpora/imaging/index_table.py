@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from corpora.errors import SourceUnreadable
 
 SCHEMA_VERSION = 1
-# Large enough that columns compress well, small enough that a group of the widest rows stays below some ten megabytes.
-ROWS_PER_GROUP = 10_000
+# Large enough that columns compress well, small enough that a group, held in several forms while it is written,
+# does not show in the memory of a scan.
+ROWS_PER_GROUP = 4_096
 _PREFIX = "radlabel."
 
 

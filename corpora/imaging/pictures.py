@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from corpora.errors import SourceUnreadable
@@ -26,7 +26,7 @@ from corpora.imaging.pixels import ImagePixels, PixelType, load_image
 from corpora.imaging.placement import BoxSides
 from corpora.imaging.server import Access, DicomWebServer, Retries
 
-Row = Mapping[str, Any]  # a row of the image index: source and file; mask_file, boxes, rows and columns where used
+Row = Mapping[str, Any]  # a row of the image index: source, file and sop_instance_uid; mask_file and boxes where used
 
 
 class Pictures:
@@ -74,32 +74,45 @@ class Pictures:
         The options and the errors are those of `load_image`; `SourceUnreadable` too if a server does not give the
         image.
         """
-        options: Any = {"dtype": dtype, "longest_side": longest_side, "frame": frame, "upright": upright}
-        if row["source"] == ImageSource.DICOMWEB:
-            return load_image(self.dataset(row), **options)
-        file = self._path(row["file"])
-        if row["source"] == ImageSource.PICTURE:
-            return load_image(file, like=row, **options)
-        return load_image(file, **options)
+        is_on_server = row["source"] == ImageSource.DICOMWEB
+        return load_image(
+            self._instance(row) if is_on_server else self._path(row["file"]),
+            dtype=dtype,
+            longest_side=longest_side,
+            frame=frame,
+            upright=upright,
+            like=row,
+        )
 
     def dataset(self, row: Row) -> Dataset:
         """Return a row's whole DICOM object, pixels included, as `corpora.deidentification` wants it.
 
-        Raises `SourceUnreadable` if it cannot be had, and for a picture file, which has none.
+        Raises `SourceUnreadable` if it cannot be had, or is another than when it was indexed, and for a picture file,
+        which has none.
         """
-        if row["source"] == ImageSource.DICOMWEB:
-            if self._server is None:
-                self._server = DicomWebServer(self._root, self._access, self._retries)
-            return self._server.instance(row["file"])
         file = self._path(row["file"])
-        if row["source"] == ImageSource.PICTURE:
-            raise SourceUnreadable(f"{file.name}: is no DICOM file")
-        try:
-            return dcmread(file, force=True)
-        except OSError as error:
-            raise SourceUnreadable(f"{file.name}: {error.strerror or 'cannot be read'}") from None
-        except Exception as error:  # whatever a damaged byte leads to
-            raise SourceUnreadable(f"{file.name}: cannot be parsed ({type(error).__name__})") from None
+        name = file.name
+        if row["source"] == ImageSource.DICOMWEB:
+            dataset, name = self._instance(row), "the answer of the server"
+        elif row["source"] == ImageSource.PICTURE:
+            raise SourceUnreadable(f"{name}: is no DICOM file")
+        else:
+            try:
+                dataset = dcmread(file, force=True)
+            except OSError as error:
+                raise SourceUnreadable(f"{name}: {error.strerror or 'cannot be read'}") from None
+            except Exception as error:  # whatever a damaged byte leads to
+                raise SourceUnreadable(f"{name}: cannot be parsed ({type(error).__name__})") from None
+        with config.disable_value_validation():  # which would quote a UID that is none
+            found = dataset.get("SOPInstanceUID")
+        if row.get("sop_instance_uid") not in (None, found):
+            raise SourceUnreadable(f"{name}: holds another image than when it was indexed")
+        return dataset
+
+    def _instance(self, row: Row) -> Dataset:
+        if self._server is None:
+            self._server = DicomWebServer(self._root, self._access, self._retries)
+        return self._server.instance(row["file"])
 
     def boxes(self, row: Row, image: ImagePixels) -> list[tuple[str, BoxSides]]:
         """Return label and sides of a row's boxes, in pixels of ``image``, which `read` gave for it."""

@@ -75,7 +75,8 @@ def load_image(
         Turns a frontal image so that its rows run to the patient's left and its columns to the feet, where Patient
         Orientation (PS3.3 C.7.6.1.1.1) tells how it lies. Others are left as they are.
     like
-        A row of the image index, for what a PNG or JPEG file does not say of itself: spacing, view, laterality.
+        Its row of the image index: what a PNG or JPEG file does not say of itself (spacing, view, laterality), and
+        which instance a DICOM file should hold.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def load_image(
             known = {name: (like or {}).get(name) for name in _FROM_HEADER}
             loaded = ImagePixels(grey, Placement.of(grey.shape), **known)
         else:
-            loaded = _load_dicom(file, frame)
+            loaded = _load_dicom(file, frame, (like or {}).get("sop_instance_uid"))
     except NotAnImage:
         raise SourceUnreadable(f"{name}: holds no image") from None
     except Unreadable as error:
@@ -127,12 +128,14 @@ def _load_picture(path: Path) -> NDArray[np.float32]:
         return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
 
 
-def _load_dicom(file: Path | Dataset, frame: int | None) -> ImagePixels:
+def _load_dicom(file: Path | Dataset, frame: int | None, sop_instance_uid: str | None) -> ImagePixels:
     # pydicom's warnings are about values, and may quote them.
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")
         dataset = dcmread(file, force=True) if isinstance(file, Path) else file
         row = dataset_to_row(dataset)
+        if sop_instance_uid not in (None, row["sop_instance_uid"]):
+            raise Unreadable("holds another image than when it was indexed")
         frames = row["number_of_frames"] or 1
         if frames > 1 and frame is None:
             raise Unreadable(f"the image has {frames} frames; say which one is wanted")

@@ -6,11 +6,12 @@ Errors name the host and the status, and never what was asked for: a path of WAD
 from __future__ import annotations
 
 import os
-import time
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,16 +35,23 @@ class ServerAnswers(SourceUnreadable):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who asks a server: a user with a password, or a bearer token. Not shown, and never written."""
+    """Who asks a server: a user with a password, or a bearer token. Not shown, and never written.
+
+    ``ca_file`` holds the certificates (PEM) that a server's is checked against, in place of the public ones.
+    """
 
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
 
 def access_from_environment() -> Access:
-    """Return what RADLABEL_DICOMWEB_USER, _PASSWORD and _TOKEN say; a command line would show it to every user."""
-    return Access(*(os.environ.get(f"RADLABEL_DICOMWEB_{name}") for name in ("USER", "PASSWORD", "TOKEN")))
+    """Return what RADLABEL_DICOMWEB_USER, _PASSWORD, _TOKEN and _CA_FILE say.
+
+    Not options: a command line is shown to every user of the machine.
+    """
+    return Access(*(os.environ.get(f"RADLABEL_DICOMWEB_{name}") for name in ("USER", "PASSWORD", "TOKEN", "CA_FILE")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +85,29 @@ class DicomWebServer:
         if access.user is not None:
             # As UTF-8 (RFC 7617), where requests would take Latin-1 and fail for other letters.
             self._session.auth = (access.user.encode(), (access.password or "").encode())
+        if access.ca_file is not None:
+            if not Path(access.ca_file).is_file():
+                raise SourceUnreadable(f"{Path(access.ca_file).name}: there is no such file of certificates")
+            self._session.verify = access.ca_file
         headers = {"Authorization": f"Bearer {access.token}"} if access.token is not None else None
         self._client = api.DICOMwebClient(
             self.url, session=self._session, headers=headers, timeout=self._retries.timeout_s, permissive_uid=True
         )
         self._client.set_http_retry_params(retry=False)
+        self._is_closed = threading.Event()
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the session; a request of another thread is not tried again."""
+        self._is_closed.set()
         self._session.close()
 
-    def iter_study_pages(self, size: int) -> Iterator[list[str]]:
-        """Give the Study Instance UIDs of the server, page by page (QIDO-RS)."""
+    def iter_study_pages(self, size: int, query: Mapping[str, str] | None = None) -> Iterator[list[str]]:
+        """Give the Study Instance UIDs of the server, or of the studies that match a query, page by page (QIDO-RS)."""
+        search = partial(self._client.search_for_studies, search_filters=dict(query or {}), limit=size)
         offset = 0
         before: list[str] = []
         while True:
-            studies = self._ask(partial(self._client.search_for_studies, limit=size, offset=offset))
+            studies = self._ask(partial(search, offset=offset))
             if not studies:
                 return
             page = [uid for study in studies if (uid := value(study, STUDY_UID)) is not None]
@@ -130,6 +145,11 @@ class DicomWebServer:
                 problem = f"answers with status {status}"
                 if status not in _RETRIED:
                     raise ServerAnswers(f"the DICOMweb server {self._host} {problem}{_hint(status)}", status) from None
+            except self._requests.exceptions.SSLError:
+                raise SourceUnreadable(
+                    f"the certificate of the DICOMweb server {self._host} cannot be trusted: RADLABEL_DICOMWEB_CA_FILE "
+                    "names a file with that of its authority"
+                ) from None
             except (
                 self._requests.ConnectionError,
                 self._requests.Timeout,
@@ -140,8 +160,8 @@ class DicomWebServer:
                 raise SourceUnreadable(
                     f"the server {self._host} does not answer as DICOMweb ({type(error).__name__})"
                 ) from None
-            if attempt < self._retries.attempts:
-                time.sleep(self._retries.wait_s * 2 ** (attempt - 1))
+            if attempt < self._retries.attempts and self._is_closed.wait(self._retries.wait_s * 2 ** (attempt - 1)):
+                break
         raise ServerAnswers(f"the DICOMweb server {self._host} {problem}, tried {self._retries.attempts} times", status)
 
 

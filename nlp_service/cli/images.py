@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -68,6 +69,15 @@ def index(
         int | None, typer.Option(min=1, help="Processes that read headers (default: cores).", show_default=False)
     ] = None,
     connections: Annotated[int, typer.Option(min=1, max=32, help="Requests to a server at a time.")] = 4,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEYWORD=VALUE",
+            help="Only studies of a server that match, as ModalitiesInStudy=DX or StudyDate=20200101-20201231. May be "
+            "given again.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Read every file of a folder again, not only new and changed ones.")
     ] = False,
@@ -87,7 +97,7 @@ def index(
     For example:
 
         radlabel images index /data/pacs -o index.parquet
-        radlabel images index https://pacs.example/dicom-web -o index.parquet --resume
+        radlabel images index https://pacs.example/dicom-web -o index.parquet --query ModalitiesInStudy=DX --resume
         radlabel images index manifest.csv -o index.parquet --boxes boxes.json --masks masks
     """
     from corpora.errors import SourceUnreadable
@@ -96,6 +106,8 @@ def index(
     path = Path(source)
     if (boxes or masks) and (is_url or path.is_dir()):
         raise typer.BadParameter("boxes and masks belong to a manifest", param_hint="--boxes, --masks")
+    if query and not is_url:
+        raise typer.BadParameter("only a server can be asked for some studies", param_hint="--query")
     if resume and not is_url:
         raise typer.BadParameter("only a server can be resumed; a folder is refreshed anyway", param_hint="--resume")
     with exit_on_error(), stop_on_sigterm(), _shown(as_json) as show:
@@ -107,7 +119,13 @@ def index(
 
             access = access_from_environment()
             info = index_dicomweb(
-                source, output, access=access, resume=resume, connections=connections, on_progress=show
+                source,
+                output,
+                access=access,
+                resume=resume,
+                connections=connections,
+                query=_as_mapping(query or []),
+                on_progress=show,
             )
         elif path.is_dir():
             from corpora.imaging.dicom_folder import index_folder
@@ -158,6 +176,19 @@ def show_info(
         )
 
 
+def _as_mapping(query: list[str]) -> dict[str, str]:
+    """Return what is asked for by keyword; raise `typer.BadParameter` for what is no keyword of DICOM."""
+    from pydicom.datadict import tag_for_keyword
+
+    found = {}
+    for pair in query:
+        keyword, equals, value = pair.partition("=")
+        if not equals or not value or tag_for_keyword(keyword) is None:
+            raise typer.BadParameter("use KEYWORD=VALUE with a keyword of DICOM, as StudyDate", param_hint="--query")
+        found[keyword] = value
+    return found
+
+
 def _counts(info: IndexInfo) -> dict[str, Any]:
     names = ("seen", "images", "not_images", "unreadable")
     return {name: getattr(info, name) for name in names}
@@ -175,16 +206,14 @@ def _shown(as_json: bool) -> Iterator[Callable[[ScanProgress], None]]:
     if as_json:
         yield _line_writer()
         return
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda progress: None
         return
+    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} files"), TextColumn("{task.fields[bad]:,} unreadable"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, bad=0)
         yield lambda progress: bar.update(task, completed=progress.seen, bad=progress.unreadable)
 

@@ -9,7 +9,7 @@ turns and each in a process of its own, with warm page cache and process start i
 - ``radlabel images index`` into a new index, which reads, checks and writes;
 - ``radlabel images index`` again, onto the index that it has just written.
 
-The medians of all turns are compared. A quarter of the files is measured too, for the memory.
+The medians of all turns are compared with that of the loop. A quarter of the files is measured too, for the memory.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def measure(folder: Path, files: int, turns: int) -> dict[str, object]:
         **{name: _summary(made) for name, made in runs.items()},
         "files_per_s": round(files / walls["index"], 1),
         "speedup": round(walls["plain_loop"] / walls["index"], 2),
-        "rescan_speedup": round(walls["index"] / walls["index_again"], 2),
+        "rescan_speedup": round(walls["plain_loop"] / walls["index_again"], 2),
+        "rescan_against_first_scan": round(walls["index"] / walls["index_again"], 2),
     }
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
+import shutil
+import signal
+import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from pydicom import dcmread
 from pydicom.uid import EnhancedSRStorage
 
 from corpora.errors import SourceUnreadable
@@ -20,6 +30,7 @@ from corpora.imaging.dicomweb import index_dicomweb
 from corpora.imaging.index_table import IndexInfo, read_index, read_info, unreadable_path
 from corpora.imaging.pictures import Pictures
 from corpora.imaging.server import Access, Retries
+from corpora.linking import link_files
 from tests.corpora.imaging.making import make_dataset, write
 from tests.corpora.imaging.orthanc import PASSWORD, USER, Orthanc, needs_orthanc
 
@@ -53,6 +64,16 @@ def test_index_over_dicomweb_is_that_of_the_folder(pacs: Orthanc, folder_index: 
     assert set(read_index(index)["source"].to_pylist()) == {"dicomweb"}
 
 
+def test_query_restricts_the_index(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "web.parquet"
+    dates = sorted(str(row["study_date"]) for row in rows_of(folder_index))
+    middle = dates[len(dates) // 2]
+    index_dicomweb(pacs.url, index, access=ACCESS, query={"StudyDate": f"{middle.replace('-', '')}-"})
+    assert rows_of(index) == [row for row in rows_of(folder_index) if str(row["study_date"]) >= middle]
+    index_dicomweb(pacs.url, index, access=ACCESS, query={"PatientID": "nobody"})
+    assert read_info(index).seen == 0
+
+
 def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index: Path, tmp_path: Path) -> None:
     index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
     on_server = {row["image_id"]: row for row in read_index(tmp_path / "web.parquet").to_pylist()}
@@ -63,6 +84,41 @@ def test_pixels_over_dicomweb_are_those_of_the_files(pacs: Orthanc, folder_index
             assert np.array_equal(here.pixels, there.pixels)
             assert 0 <= here.pixels.min() < here.pixels.max() <= 1
             assert (here.view, here.placement) == (there.view, there.placement)
+
+
+def test_whole_objects_over_dicomweb_are_those_of_the_files(
+    pacs: Orthanc, folder_index: Path, radiographs: Path, tmp_path: Path
+) -> None:
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    files = dict(zip(*(read_index(folder_index)[name].to_pylist() for name in ("image_id", "file")), strict=True))
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS) as server:
+        for row in read_index(tmp_path / "web.parquet").to_pylist()[:3]:
+            assert server.dataset(row) == dcmread(radiographs / files[row["image_id"]])
+    gone = f"studies/1.2/series/1.2/instances/{row['sop_instance_uid']}"
+    with Pictures(read_info(tmp_path / "web.parquet"), access=ACCESS, retries=AT_ONCE) as server:
+        with pytest.raises(SourceUnreadable, match="answers with status 404") as caught:
+            server.read({**row, "file": gone})
+        assert row["sop_instance_uid"] not in str(caught.value)
+
+
+def test_reports_link_to_the_same_images_in_both_indexes(
+    pacs: Orthanc, folder_index: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    reports = data_folder / "covid_cxr" / "reports.csv"
+    index_dicomweb(pacs.url, tmp_path / "web.parquet", access=ACCESS)
+    link_files(reports, folder_index, tmp_path / "from_folder")
+    link_files(reports, tmp_path / "web.parquet", tmp_path / "from_server")
+    one, other = (
+        pq.read_table(tmp_path / name / "linked.parquet", columns=["report_id", "image_id", "accession_number"])
+        for name in ("from_folder", "from_server")
+    )
+    pairs = {tuple(row.values()) for row in one.to_pylist()}
+    assert pairs == {tuple(row.values()) for row in other.to_pylist()}
+    with reports.open(encoding="utf-8", newline="") as stream:
+        reported = {row["accession"] for row in csv.DictReader(stream)}
+    indexed = [row for row in read_index(folder_index).to_pylist() if row["accession_number"] in reported]
+    assert len(pairs) == len(indexed) > 0
+    assert {image_id for _, image_id, _ in pairs} == {row["image_id"] for row in indexed}
 
 
 def test_wrong_password_is_told_and_not_quoted(pacs: Orthanc, tmp_path: Path) -> None:
@@ -94,7 +150,7 @@ def test_addresses_that_cannot_be_used_are_refused(url: str, tmp_path: Path) -> 
 class Wire:
     """A wire between client and server that a test may cut, or make answer what it wants; it counts what went over."""
 
-    def __init__(self, target: Orthanc) -> None:
+    def __init__(self, target: Orthanc, *, certificate: Path | None = None) -> None:
         wire = self
         self.paths: list[str] = []
         self.cut_after: int | None = None
@@ -141,8 +197,13 @@ class Wire:
                 pass  # a wire that was cut
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/dicom-web"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/dicom-web"
 
     def __enter__(self) -> Wire:
         self._thread.start()
@@ -194,6 +255,22 @@ def test_run_that_is_not_resumed_starts_anew(wire: Wire, folder_index: Path, tmp
     assert sum(path.endswith("/metadata") for path in wire.paths) == len(studies)
 
 
+def test_run_that_is_stopped_waits_for_no_retries(wire: Wire, tmp_path: Path) -> None:
+    wire.answers = {"/metadata": 503}
+    waits = Retries(attempts=5, wait_s=600, timeout_s=20)
+
+    def stop() -> None:
+        while not any(path.endswith("/metadata") for path in wire.paths):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        index_dicomweb(wire.url, tmp_path / "web.parquet", access=ACCESS, retries=waits)
+    stopper.join()
+
+
 def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp_path: Path) -> None:
     index = tmp_path / "web.parquet"
     wire.cut_after = 15
@@ -201,6 +278,8 @@ def test_pages_of_another_server_are_not_mixed_in(wire: Wire, pacs: Orthanc, tmp
         index_over(wire, index)
     with pytest.raises(SourceUnreadable, match="begun with another server"):
         index_dicomweb(pacs.url, index, access=ACCESS, resume=True)
+    with pytest.raises(SourceUnreadable, match="or query"):
+        index_dicomweb(wire.url, index, access=ACCESS, resume=True, query={"Modality": "CR"})
 
 
 def test_busy_server_is_asked_again(wire: Wire, folder_index: Path, tmp_path: Path) -> None:
@@ -267,6 +346,27 @@ def test_server_that_stops_half_way_is_told(radiographs: Path, tmp_path: Path) -
         orthanc.start()
         info = index_dicomweb(orthanc.url, index, access=ACCESS, resume=True, studies_per_page=4)
     assert info.images == 12
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_server_with_a_certificate_of_its_own_is_trusted_only_if_told(pacs: Orthanc, tmp_path: Path) -> None:
+    key, certificate, both = (tmp_path / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    index = tmp_path / "web.parquet"
+    told = replace(ACCESS, ca_file=str(certificate))
+    with Wire(pacs, certificate=both) as wire:
+        with pytest.raises(SourceUnreadable, match="cannot be trusted: RADLABEL_DICOMWEB_CA_FILE"):
+            index_dicomweb(wire.url, index, access=ACCESS, retries=AT_ONCE)
+        with pytest.raises(SourceUnreadable, match=r"nowhere\.pem: there is no such file"):
+            index_dicomweb(wire.url, index, access=replace(ACCESS, ca_file=str(tmp_path / "nowhere.pem")))
+        assert not index.exists()
+        info = index_dicomweb(wire.url, index, access=told)
+        assert info.root.startswith("https://")
+        with Pictures(info, access=told) as pictures:
+            assert pictures.read(read_index(index).to_pylist()[0]).pixels.size
 
 
 def test_objects_that_are_no_images_are_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from pydicom import dcmread
 
 from corpora.errors import SourceUnreadable
-from corpora.imaging import dicom_file, dicom_folder
+from corpora.imaging import dicom_file, dicom_folder, index_table
 from corpora.imaging.dicom_folder import ScanProgress, index_folder
 from corpora.imaging.index_table import SCHEMA, IndexInfo, read_index, read_info, unreadable_path
 from tests.corpora.imaging.making import make_dataset, write
@@ -119,6 +120,36 @@ def test_only_new_and_changed_files_are_read_and_gone_ones_leave(
     assert index.read_bytes() == (tmp_path / "fresh.parquet").read_bytes()
     sexes = dict(zip(files_of(index), read_index(index)["patient_sex"].to_pylist(), strict=True))
     assert sexes["study 1/1.dcm"] == "O"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_tree_that_changes_at_random_is_indexed_as_if_it_were_new(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pieces as small as can be, so that every border between them is met.
+    monkeypatch.setattr(index_table, "ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(dicom_folder, "FILES_PER_CHUNK", 2)
+    chance = random.Random(seed)
+    tree, index, fresh = tmp_path / "tree", tmp_path / "index.parquet", tmp_path / "fresh.parquet"
+    names = [f"{folder}{number}.dcm" for folder in ("", "a/", "a b/", "c/d/") for number in range(5)]
+    tree.mkdir()
+    for step in range(5):
+        for name in chance.sample(names, chance.choice((0, 1, 3, len(names)))):
+            path = tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match chance.choice(("gone", "broken", "other", "image", "image", "image")):
+                case "gone":
+                    path.unlink(missing_ok=True)
+                case "broken":
+                    path.write_bytes(b"\0" * chance.randrange(1, 200))
+                case "other":
+                    path.with_suffix(".txt").write_text("notes " * 40)
+                case _:
+                    write(path, make_dataset(uid=f"1.2.{step}.{names.index(name)}", StudyTime=f"{step:06d}"))
+        info = index_folder(tree, index, processes=1)
+        assert info == index_folder(tree, fresh, processes=1, refresh=False) == read_info(index)
+        assert index.read_bytes() == fresh.read_bytes()
+        assert unreadable_path(index).read_bytes() == unreadable_path(fresh).read_bytes()
 
 
 def test_file_that_breaks_leaves_and_one_that_is_mended_comes_back(tree: Path, tmp_path: Path) -> None:

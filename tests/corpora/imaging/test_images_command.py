@@ -81,6 +81,8 @@ def test_wrong_usage_is_told_and_does_nothing(tree: Path, tmp_path: Path) -> Non
     index = tmp_path / "index.parquet"
     for arguments, said in (
         ((tree, "--resume"), "only a server can be resumed"),
+        ((tree, "--query", "Modality=CR"), "only a server can be asked"),
+        (("http://127.0.0.1/dicom-web", "--query", "Modalty=CR"), "use KEYWORD=VALUE"),
         ((tree, "--boxes", tmp_path / "b.csv"), "boxes and masks belong to a manifest"),
         (("http://127.0.0.1/dicom-web", "--masks", tree), "boxes and masks belong to a manifest"),
         ((tmp_path / "nowhere",), "nowhere: there is no such file or folder"),
@@ -108,7 +110,7 @@ def test_server_is_indexed_with_what_the_environment_says(
     assert "answers with status 401: set RADLABEL_DICOMWEB_USER" in told
     monkeypatch.setenv("RADLABEL_DICOMWEB_USER", USER)
     monkeypatch.setenv("RADLABEL_DICOMWEB_PASSWORD", PASSWORD)
-    code, said, told = run("index", pacs.url, "-o", index, "--resume", "--connections", "2", "--json")
+    code, said, told = run("index", pacs.url, "-o", index, "--resume", "--query", "ModalitiesInStudy=CR", "--json")
     assert code == 0
     summary = json.loads(said)
     assert summary["images"] == summary["seen"] == read_index(index).num_rows > 0

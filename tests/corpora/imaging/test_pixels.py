@@ -18,6 +18,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     MPEG2MPML,
+    UID,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGLSNearLossless,
@@ -26,6 +27,7 @@ from pydicom.uid import (
 
 from corpora.errors import SourceUnreadable
 from corpora.imaging import pixels as pixels_module
+from corpora.imaging.dicom_file import read_file_header
 from corpora.imaging.extras import ImagingExtraMissing
 from corpora.imaging.pixels import load_image
 from tests.corpora.imaging.making import MARK, make_dataset, ramp, write
@@ -215,7 +217,10 @@ def test_what_dcmtk_compresses_comes_out_as_it_went_in(kind: str, tmp_path: Path
         subprocess.run([*command, str(plain), str(tmp_path / "small.dcm")], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip(f"{command[0]} of DCMTK is not installed (make peers)")
-    before, after = load_image(plain).pixels, load_image(tmp_path / "small.dcm").pixels
+    small = tmp_path / "small.dcm"
+    row = read_file_header(small, "small.dcm", small.stat().st_size, 0)
+    assert UID(row["transfer_syntax_uid"]).is_compressed
+    before, after = load_image(plain).pixels, load_image(small).pixels
     if lossless:
         assert np.array_equal(before, after)
     else:

@@ -54,6 +54,13 @@ def test_world_is_as_messed_as_it_should_be(world: World) -> None:
     assert {"addendum", "corrected", "preliminary", "cancelled"} <= {row.status for row in world.reports}
     assert world.repeated_rows > count / 100
     assert world.repeated_images > STUDIES / 50
+    assert world.repeated_series > STUDIES / 100
+    spaced = sum(number != "".join(number.split()) for number in numbers)
+    assert spaced / count > 0.1
+    assert sum(number != number.upper() for number in numbers) / count > 0.05
+    padded = [row for row in world.reports if row.number and row.study.number.isdigit()]
+    other_zeros = [row for row in padded if (row.number or "").isdigit() and row.number != row.study.number]
+    assert len(other_zeros) / len(padded) > 0.03
     assert 0.02 < sum(row.number is None for row in world.reports) / count < 0.04
 
 

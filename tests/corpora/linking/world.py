@@ -94,6 +94,7 @@ class World:
     images: list[dict[str, object]] = field(default_factory=list)
     repeated_rows: int = 0
     repeated_images: int = 0
+    repeated_series: int = 0
 
     @property
     def truth(self) -> dict[str, str]:
@@ -188,6 +189,7 @@ def make_world(number_of_studies: int, seed: int) -> World:
         if chance.random() < 0.05:
             world.images.append({**image, "file": f"copy/{image['file']}"})
             world.repeated_images += 1
+    _send_series_again(world, chance)
     # A study that no report knows of.
     world.images += [
         {**image, "file": f"spare/{image['file']}"}
@@ -308,6 +310,18 @@ def _images(study: Study, chance: random.Random) -> list[dict[str, object]]:
                 }
             )
     return images
+
+
+def _send_series_again(world: World, chance: random.Random) -> None:
+    """Have 2 % of the series twice, as after a second transfer: all images, once more in another place."""
+    series: dict[object, list[dict[str, object]]] = defaultdict(list)
+    for image in world.images:
+        series[image["series_instance_uid"]].append(image)
+    for images in series.values():
+        if chance.random() < 0.02:
+            world.images += [{**image, "file": f"again/{image['file']}"} for image in images]
+            world.repeated_images += len(images)
+            world.repeated_series += 1
 
 
 def _swap_patients(world: World, chance: random.Random) -> None:
