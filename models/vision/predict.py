@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.vision.answers import Answer, answer
 from models.vision.errors import OutputExists
@@ -29,6 +29,9 @@ from models.vision.overlays import save_png
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
 from models.vision.sources import Picture, Unreadable, iter_pictures
+
+if TYPE_CHECKING:
+    from corpora.imaging.server import Access
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Format = Literal["csv", "jsonl"]
@@ -52,6 +55,7 @@ class Wanted:
     coco: bool = False
     format: Format = "csv"
     split: str | None = None
+    access: Access | None = None
 
 
 def predict(
@@ -86,7 +90,12 @@ def predict(
 
 
 def normalise_all(
-    place: Path, out: Path, *, split: str | None = None, on_pictures: Callable[[int], None] = lambda done: None
+    place: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    access: Access | None = None,
+    on_pictures: Callable[[int], None] = lambda done: None,
 ) -> Predicted:
     """Write the pictures of ``place`` in the usual form to ``out/pictures``, with a row of flags for each.
 
@@ -100,7 +109,7 @@ def normalise_all(
     done = rejected = 0
     try:
         with _Rows(building / "normalised.csv") as rows, _Rejects(building / "rejects.csv") as rejects:
-            for picture in iter_pictures(place, split=split):
+            for picture in iter_pictures(place, split=split, access=access):
                 if isinstance(picture, Unreadable):
                     rejects.write(picture)
                     rejected += 1
@@ -124,7 +133,7 @@ def _write(
 ) -> tuple[int, int]:
     done = rejected = 0
     coco = Coco(model.labels)
-    pictures = iter_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg)
+    pictures = iter_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg, access=wanted.access)
     with (
         _Rows(folder / f"predictions.{wanted.format}") as rows,
         _Rejects(folder / "rejects.csv") as rejects,

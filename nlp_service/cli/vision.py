@@ -157,11 +157,12 @@ def predict(
     if format not in ("csv", "jsonl"):
         raise typer.BadParameter("is csv or jsonl", param_hint="--format")
     with exit_on_error(), stop_on_sigterm():
-        from models.vision.predict import Wanted
+        from models.vision.predict import Format, Wanted
         from models.vision.predict import predict as run
         from models.vision.runtime import VisionModel
 
-        wanted = Wanted(overlays, dicom_seg, coco, "csv" if format == "csv" else "jsonl", split)
+        rows: Format = "csv" if format == "csv" else "jsonl"
+        wanted = Wanted(overlays, dicom_seg, coco, rows, split, _access(images))
         with shown_count(as_json, "images") as show:
             done = run(
                 VisionModel(model, threads=threads), images, out, wanted, on_pictures=lambda count: show(count, None)
@@ -193,12 +194,23 @@ def normalise(
         from models.vision.predict import normalise_all
 
         with shown_count(as_json, "images") as show:
-            done = normalise_all(images, out, split=split, on_pictures=lambda count: show(count, None))
+            done = normalise_all(
+                images, out, split=split, access=_access(images), on_pictures=lambda count: show(count, None)
+            )
     _report(
         {"event": "summary", "output": str(done.folder), "images": done.pictures, "rejected": done.rejected}, as_json
     )
     if done.rejected:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _access(images: Path) -> Any:
+    """Return who asks a DICOMweb server, from the environment, where an index may be of one."""
+    if images.suffix.lower() != ".parquet":
+        return None
+    from corpora.imaging.server import access_from_environment
+
+    return access_from_environment()
 
 
 def _report(facts: dict[str, Any], as_json: bool) -> None:
