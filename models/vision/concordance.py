@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpora.dataset.folder import DatasetFolder
-from models.text.training.extras import ExtraMissing
 from models.vision.calibration import fit_calibration
 from models.vision.errors import OutputExists
 from models.vision.metrics import area_under_roc
@@ -186,4 +185,6 @@ def _cleanlab(part: str) -> Any:
     try:
         return import_module(f"cleanlab.{part}")
     except ImportError:
+        from models.text.training.extras import ExtraMissing
+
         raise ExtraMissing("a concordance needs cleanlab: pip install 'radlabel[train]'") from None
