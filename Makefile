@@ -27,7 +27,7 @@ KUBERNETES_SCHEMA := build/kubernetes/definitions.json
 # The version against which the rival benchmark is reported.
 MEDSPACY := medspacy==1.3.1 pyarrow==21.0.0
 
-.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-index bench-dataset bench-scale bench-rivals train-text docs screenshots constraints clean
+.PHONY: help setup demo serve peers test lint format typecheck imports lean corpus bench-text bench-bert bench-retrain bench-service bench-link bench-vision bench-index bench-dataset bench-scale bench-rivals train-text docs screenshots constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -101,6 +101,9 @@ train-text: corpus ## make the shipped encoder anew, in build/encoder (2 cores: 
 
 bench-service: corpus ## the service under load, against the labeler alone
 	@$(BIN)/python -m tests.benchmarks.bench_service --json build/bench-service.json
+
+bench-vision: corpus ## image models from weak labels against human truth, all bars of docs/vision.md (2 cores: an hour)
+	@$(BIN)/python -m tests.benchmarks.bench_vision --json build/bench-vision.json
 
 bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
 	@$(BIN)/python -m tests.benchmarks.bench_link --json build/bench-link.json

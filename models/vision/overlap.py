@@ -102,14 +102,14 @@ def box_average_precision(
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, median, worst and count of the values that are known."""
+    """Return mean, median, extremes and count of the values that are known."""
     known = np.array([value for value in values if not np.isnan(value)])
     if not known.size:
-        return {"mean": None, "median": None, "worst": None, "count": 0}
+        return {"mean": None, "median": None, "lowest": None, "count": 0}
     return {
         "mean": float(known.mean()),
         "median": float(np.median(known)),
-        "worst": float(known.min()),
-        "best": float(known.max()),
+        "lowest": float(known.min()),
+        "highest": float(known.max()),
         "count": int(known.size),
     }

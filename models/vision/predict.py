@@ -19,15 +19,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.vision.answers import Answer, answer
 from models.vision.errors import OutputExists
 from models.vision.masks import LEFT_LUNG, LUNGS, RIGHT_LUNG
+from models.vision.normalise import normalise
 from models.vision.overlays import save_png
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
 from models.vision.sources import Picture, Unreadable, iter_pictures
+
+if TYPE_CHECKING:
+    from corpora.imaging.server import Access
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Format = Literal["csv", "jsonl"]
@@ -51,6 +55,7 @@ class Wanted:
     coco: bool = False
     format: Format = "csv"
     split: str | None = None
+    access: Access | None = None
 
 
 def predict(
@@ -84,23 +89,60 @@ def predict(
     return Predicted(out, *counts)
 
 
+def normalise_all(
+    place: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    access: Access | None = None,
+    on_pictures: Callable[[int], None] = lambda done: None,
+) -> Predicted:
+    """Write the pictures of ``place`` in the usual form to ``out/pictures``, with a row of flags for each.
+
+    Raises what `predict` raises.
+    """
+    if out.exists():
+        raise OutputExists(f"{out.name} exists: name another folder, or remove it")
+    building = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    done = rejected = 0
+    try:
+        with _Rows(building / "normalised.csv") as rows, _Rejects(building / "rejects.csv") as rejects:
+            for picture in iter_pictures(place, split=split, access=access):
+                if isinstance(picture, Unreadable):
+                    rejects.write(picture)
+                    rejected += 1
+                    continue
+                found = normalise(picture.pixels)
+                x0, y0, x1, y1 = (round(side, 5) for side in found.crop)
+                row = {"image_id": picture.image_id, "file": picture.file, "view": picture.row.get("view") or ""}
+                sides = {"crop_x0": x0, "crop_y0": y0, "crop_x1": x1, "crop_y1": y1}
+                rows.write({**row, **sides, "flags": " ".join(found.flags)})
+                save_png(building / "pictures" / f"{file_name(picture.image_id)}.png", found.pixels, longest=None)
+                done += 1
+                on_pictures(done)
+        building.replace(out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return Predicted(out, done, rejected)
+
+
 def _write(
     model: VisionModel, place: Path, folder: Path, wanted: Wanted, on_pictures: Callable[[int], None]
 ) -> tuple[int, int]:
     done = rejected = 0
     coco = Coco(model.labels)
-    pictures = iter_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg)
+    pictures = iter_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg, access=wanted.access)
     with (
         _Rows(folder / f"predictions.{wanted.format}") as rows,
-        (folder / "rejects.csv").open("w", encoding="utf-8", newline="") as stream,
+        _Rejects(folder / "rejects.csv") as rejects,
     ):
-        rejects = csv.writer(stream)
-        rejects.writerow(["file", "reason"])
         for batch in _batches(pictures):
             readable = [picture for picture in batch if isinstance(picture, Picture)]
             for picture in batch:
                 if isinstance(picture, Unreadable):
-                    rejects.writerow([picture.file, picture.reason])
+                    rejects.write(picture)
                     rejected += 1
             for picture, found in zip(readable, answer(model, readable) if readable else (), strict=True):
                 rows.write({"image_id": picture.image_id, "file": picture.file, **found.row})
@@ -140,6 +182,25 @@ def file_name(name: str) -> str:
     """Return a name that is safe as a file's: itself, or a digest where it holds other characters than most do."""
     spaced = name.replace(" ", "_")
     return spaced if _SAFE.fullmatch(spaced) else hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+class _Rejects:
+    """A CSV of the pictures that could not be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._stream)
+        self._writer.writerow(["file", "reason"])
+
+    def __enter__(self) -> _Rejects:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def write(self, picture: Unreadable) -> None:
+        """Write a row."""
+        self._writer.writerow([picture.file, picture.reason])
 
 
 class _Rows:

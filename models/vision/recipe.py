@@ -95,9 +95,12 @@ class Classification(_Dense):
 
 
 class Detection(_Dense):
-    """Boxes given with the pictures."""
+    """Boxes given with the pictures, or pseudo-boxes: where reports say that findings are."""
 
     task: Literal[Task.DETECTION] = Task.DETECTION
+    source: Literal["boxes", "hints"] = Field(
+        default="boxes", description="boxes given with the pictures, or those of the region hints, a side each"
+    )
     labels: tuple[str, ...] | None = Field(default=None, description="boxes to learn; all that the data set has")
     width: int = Field(default=64, ge=8, description="channels of the head")
 

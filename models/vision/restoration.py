@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from corpora.dataset.folder import DatasetFolder
-from models.text.training.extras import ExtraMissing
 from models.vision.noise import enlarge_bicubic, halve, low_dose, psnr, stabilise, unstabilise
 from models.vision.overlap import summary
 from models.vision.pictures import Floats
@@ -80,4 +79,6 @@ def _skimage(part: str) -> Any:
     try:
         return import_module(f"skimage.{part}")
     except ImportError:
+        from models.text.training.extras import ExtraMissing
+
         raise ExtraMissing("measuring pictures needs scikit-image: pip install 'radlabel[train]'") from None

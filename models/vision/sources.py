@@ -16,6 +16,8 @@ from corpora.errors import SourceUnreadable
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from corpora.imaging.server import Access
+
 _PICTURES = (".png", ".jpg", ".jpeg")
 
 
@@ -41,7 +43,9 @@ class Unreadable:
     reason: str
 
 
-def iter_pictures(place: Path, *, split: str | None = None, with_dicom: bool = False) -> Iterator[Picture | Unreadable]:
+def iter_pictures(
+    place: Path, *, split: str | None = None, with_dicom: bool = False, access: Access | None = None
+) -> Iterator[Picture | Unreadable]:
     """Yield the pictures of a place, one in memory at a time.
 
     Parameters
@@ -53,6 +57,8 @@ def iter_pictures(place: Path, *, split: str | None = None, with_dicom: bool = F
         Of a data set: this split alone.
     with_dicom
         Keep the DICOM object beside the pixels, where there is one.
+    access
+        Who asks a DICOMweb server, where an index is of one.
 
     Raises
     ------
@@ -64,7 +70,7 @@ def iter_pictures(place: Path, *, split: str | None = None, with_dicom: bool = F
     if (place / INFO).is_file():
         yield from _of_dataset(place, split)
     elif place.suffix.lower() == ".parquet":
-        yield from _of_index(place, with_dicom)
+        yield from _of_index(place, with_dicom, access)
     elif place.is_dir() or place.suffix.lower() == ".csv":
         yield from _of_folder(place, with_dicom)
     elif place.is_file():
@@ -81,12 +87,12 @@ def _of_dataset(place: Path, split: str | None) -> Iterator[Picture | Unreadable
         yield Picture(row["image_id"], row["file"], dataset.read_image(row["file"]), row)
 
 
-def _of_index(index: Path, with_dicom: bool) -> Iterator[Picture | Unreadable]:
+def _of_index(index: Path, with_dicom: bool, access: Access | None = None) -> Iterator[Picture | Unreadable]:
     from corpora.imaging.index_table import iter_tables, read_info, unreadable_path
     from corpora.imaging.pictures import Pictures
     from corpora.imaging.pixels import load_image
 
-    with Pictures(read_info(index)) as pictures:
+    with Pictures(read_info(index), access=access) as pictures:
         for table in iter_tables(index):
             for row in table.to_pylist():
                 try:

@@ -29,6 +29,10 @@ COMMANDS = {
         "nlp_service.cli.vision:app",
         "Train image models from a data set's weak labels, measure them, and read images with them.",
     ),
+    "concordance": (
+        "nlp_service.cli.concordance:concordance",
+        "Find report labels that the images speak against, and estimate how many labels of each finding are wrong.",
+    ),
     "serve": ("nlp_service.cli.serve:serve", "Serve the API and the web page, and work on jobs."),
     "jobs": ("nlp_service.cli.jobs:app", "Work on the jobs of the service, and list them."),
     "keys": ("nlp_service.cli.keys:app", "Make, list and revoke API keys."),

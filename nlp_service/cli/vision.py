@@ -47,6 +47,14 @@ def train(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.", show_default=False)] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the features of frozen blocks here, for other runs over the same pictures (some seeds, say).",
+            show_default=False,
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,7 +82,11 @@ def train(
         if seed is not None:
             chosen = chosen.model_copy(update={"seed": seed})
         with shown_training(as_json) as (on_progress, say):
-            trained = run(open_dataset(dataset), chosen, out, on_progress=on_progress, say=say, threads=threads)
+            if cache is not None:
+                cache.mkdir(parents=True, exist_ok=True)
+            trained = run(
+                open_dataset(dataset), chosen, out, on_progress=on_progress, say=say, threads=threads, cache=cache
+            )
     facts = {"event": "summary", "model": str(trained.folder), "digest": trained.manifest.digest}
     _report(facts | {"validation": trained.measures}, as_json)
 
@@ -145,11 +157,12 @@ def predict(
     if format not in ("csv", "jsonl"):
         raise typer.BadParameter("is csv or jsonl", param_hint="--format")
     with exit_on_error(), stop_on_sigterm():
-        from models.vision.predict import Wanted
+        from models.vision.predict import Format, Wanted
         from models.vision.predict import predict as run
         from models.vision.runtime import VisionModel
 
-        wanted = Wanted(overlays, dicom_seg, coco, "csv" if format == "csv" else "jsonl", split)
+        rows: Format = "csv" if format == "csv" else "jsonl"
+        wanted = Wanted(overlays, dicom_seg, coco, rows, split, _access(images))
         with shown_count(as_json, "images") as show:
             done = run(
                 VisionModel(model, threads=threads), images, out, wanted, on_pictures=lambda count: show(count, None)
@@ -159,6 +172,45 @@ def predict(
     )
     if done.rejected:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+@app.command()
+def normalise(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The same as for `predict`.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is made.")],
+    split: Annotated[str | None, typer.Option(help="Of a data set: this split alone.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring chest radiographs into one form: inverted ones turned round, edges without content cut off.
+
+    Writes the pictures as PNG, and DIR/normalised.csv with what was cut off and flags: inverted, collimated,
+    low_contrast, saturated, empty, not_frontal_format. No model is needed.
+
+    For example:
+
+        radlabel vision normalise dicom --out even
+    """
+    with exit_on_error(), stop_on_sigterm():
+        from models.vision.predict import normalise_all
+
+        with shown_count(as_json, "images") as show:
+            done = normalise_all(
+                images, out, split=split, access=_access(images), on_pictures=lambda count: show(count, None)
+            )
+    _report(
+        {"event": "summary", "output": str(done.folder), "images": done.pictures, "rejected": done.rejected}, as_json
+    )
+    if done.rejected:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _access(images: Path) -> Any:
+    """Return who asks a DICOMweb server, from the environment, where an index may be of one."""
+    if images.suffix.lower() != ".parquet":
+        return None
+    from corpora.imaging.server import access_from_environment
+
+    return access_from_environment()
 
 
 def _report(facts: dict[str, Any], as_json: bool) -> None:

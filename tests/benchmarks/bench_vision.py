@@ -26,10 +26,15 @@ import numpy as np
 from corpora import Report, read_reports
 from corpora.dataset.folder import DatasetFolder, open_dataset
 from corpora.fetch import default_cache_dir, open_corpus
+from corpora.weak_labels.shapes import split_lung_mask
+from models.vision.boxes import boxes_of_map
 from models.vision.evaluate import evaluate, score_rows
+from models.vision.masks import lung_boxes
 from models.vision.metrics import area_under_roc, with_interval
-from models.vision.recipe import Recipe, load_recipe
+from models.vision.pictures import resize_plane
+from models.vision.recipe import Classification, Recipe, load_recipe
 from models.vision.runtime import VisionModel
+from tests.benchmarks.finding_boxes import Sides, measure_boxes, pointing
 from tests.benchmarks.measure import machine
 from tests.models.vision.folders import covid_folder, nih_folder
 
@@ -46,6 +51,14 @@ class Bench:
     threads: int
     resamples: int = 1000
 
+    def cache(self, name: str) -> Path | None:
+        """Return where the seeds of the NIH runs share their features: the time of the first run holds them."""
+        if not name.startswith("nih-"):
+            return None
+        folder = self.work / "features"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def train(self, name: str, dataset: DatasetFolder, recipe: Recipe) -> tuple[VisionModel, dict[str, float]]:
         """Train a recipe and return the model, with the seconds that it took."""
         from models.vision.training.train import run_folder, train
@@ -54,7 +67,7 @@ class Bench:
         for folder in (out, run_folder(out)):
             shutil.rmtree(folder, ignore_errors=True)
         wall, cpu = time.perf_counter(), time.process_time()
-        train(dataset, recipe, out, threads=self.threads)
+        train(dataset, recipe, out, threads=self.threads, cache=self.cache(name))
         took = {"wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
         print(f"{name}: trained in {took}", file=sys.stderr, flush=True)
         return VisionModel(out, threads=self.threads), took
@@ -158,10 +171,110 @@ def bench_restoration(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def bench_finding_boxes(bench: Bench) -> dict[str, Any]:
+    """Boxes of pneumonia and infiltrates on the boxed NIH pictures, from maps that no box taught.
+
+    The lungs are those of the model that learned masks on the COVID pictures. In each lung, the brightest part of the
+    map within it is a box. The fixed boxes are the whole lungs, and their lower parts: as many boxes for every picture.
+    """
+    _, by_truth = nih_pair(bench)
+    boxes: dict[str, list[Sides]] = {}
+    for row in _rows(bench.data / "nih_cxr" / "boxes.csv"):
+        x, y, w, h = (float(row[side]) / 512 for side in "xywh")
+        boxes.setdefault(row["image_id"], []).append((x, y, x + w, y + h))
+    rows = [row for row in by_truth.table(split="test").to_pylist() if row["image_id"] in boxes]
+    truth = [boxes[row["image_id"]] for row in rows]
+    pictures = [by_truth.read_image(row["file"]) for row in rows]
+    lungs = VisionModel(bench.work / "covid-segmentation", threads=bench.threads).segment(pictures)
+    fixed = {"whole lungs": (0.0, 1.0), "lower two thirds": (1 / 3, 1.0), "lower halves": (0.5, 1.0)}
+    found: dict[str, Any] = {"pictures": len(rows), "true boxes": sum(map(len, truth)), "methods": {}}
+    for name, (top, bottom) in fixed.items():
+        parts = [_parts(mask, top, bottom) for mask in lungs]
+        found["methods"][name] = measure_boxes(parts, truth)
+        middles = [[((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes] for boxes in parts]
+        found["methods"][name]["pointing"] = pointing(middles, truth)
+    for seed in SEEDS:
+        model = VisionModel(bench.work / f"nih-reports-{seed}", threads=bench.threads)
+        maps = model.classify(pictures).maps[:, 0]
+        mine = [_brightest_parts(plane, mask) for plane, mask in zip(maps, lungs, strict=True)]
+        found["methods"][f"maps, seed {seed}"] = measure_boxes(mine, truth)
+        points = [[_brightest_point(plane, mask)] for plane, mask in zip(maps, lungs, strict=True)]
+        found["methods"][f"maps, seed {seed}"]["pointing"] = pointing(points, truth)
+    return found
+
+
+def _parts(mask: Any, top: float, bottom: float) -> list[Sides]:
+    """Return the same part of each lung's box, from top (0) to bottom (1)."""
+    return [
+        (b.x_min, b.y_min + top * (b.y_max - b.y_min), b.x_max, b.y_min + bottom * (b.y_max - b.y_min))
+        for b in lung_boxes(mask).values()
+    ]
+
+
+def _brightest_parts(plane: Any, mask: Any) -> list[Sides]:
+    """Return the box around the brightest part of a map in each lung."""
+    found = []
+    for half in split_lung_mask(mask):
+        if half.any():
+            found += [sides for _, sides, _ in boxes_of_map(plane, TARGET, share=0.5, within=half, most=1)]
+    return found
+
+
+def _brightest_point(plane: Any, mask: Any) -> tuple[float, float]:
+    """Return the middle of the brightest place of a map within the lungs."""
+    height, width = mask.shape
+    fine = np.where(mask, resize_plane(plane, width, height), -1)
+    row, column = np.unravel_index(int(fine.argmax()), fine.shape)
+    return (float(column) + 0.5) / width, (float(row) + 0.5) / height
+
+
+def bench_concordance(bench: Bench) -> dict[str, Any]:
+    """NIH training pictures with one label flipped in 5 % of the rows: how many flips the first tenth holds."""
+    from models.vision.concordance import rank_disagreements
+    from models.vision.training.cross_fit import cross_fit
+
+    found: dict[str, Any] = {"bars": {"flips in the first tenth": 0.5}}
+    chosen = recipe("classification", labels=(TARGET,), validation=0.0)
+    assert isinstance(chosen, Classification)
+    for name, dataset in zip(("reports", "truth"), nih_pair(bench), strict=True):
+        shares = []
+        for seed in SEEDS:
+            folder = bench.work / f"nih-{name}-flipped-{seed}"
+            flipped = _flip(dataset, folder, seed)
+            fitted = cross_fit(open_dataset(folder), chosen, threads=bench.threads, cache=bench.cache("nih-"))
+            rows = np.flatnonzero(fitted.known[:, 0])
+            given = fitted.targets[rows, 0] >= 0.5
+            facts, ranked = rank_disagreements(TARGET, given, fitted.logits[rows, 0], rows)
+            first = {fitted.image_ids[row.row] for row in ranked[: len(ranked) // 10]}
+            shares.append(len(first & flipped) / len(flipped))
+            found.setdefault(name, {})[f"estimated error, seed {seed}"] = facts.estimated_error
+        found[name]["flips in the first tenth"] = _spread(shares)
+        print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
+    return found
+
+
+def _flip(dataset: DatasetFolder, folder: Path, seed: int) -> set[str]:
+    """Write a data set with the target flipped in 5 % of the training rows, and return their ids."""
+    import pyarrow.parquet as pq
+
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(dataset.path, folder)
+    table = dataset.table()
+    rows = table.to_pylist()
+    training = [row for row in rows if row["split"] == "train"]
+    drawn = np.random.default_rng(seed).choice(len(training), round(0.05 * len(training)), replace=False)
+    for index in drawn:
+        training[index][f"target:{TARGET}"] = 1.0 - training[index][f"target:{TARGET}"]
+    pq.write_table(type(table).from_pylist(rows, table.schema), folder / "rows.parquet")
+    return {training[index]["image_id"] for index in drawn}
+
+
 PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "classification": bench_classification,
     "lungs": bench_lungs,
     "restoration": bench_restoration,
+    "finding_boxes": bench_finding_boxes,
+    "concordance": bench_concordance,
 }
 
 

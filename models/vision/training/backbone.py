@@ -90,11 +90,10 @@ class HuggingFaceBackbone(Backbone):
         config.out_indices = list(range(max(1, stages - 3), stages + 1))
         self.config = config
         auto: Any = AutoBackbone
-        self.model = (
-            auto.from_config(config)
-            if folder is None
-            else auto.from_pretrained(folder, config=config, local_files_only=True)
-        )
+        self.model = auto.from_config(config)
+        if folder is not None:
+            # The class itself reads the folder: `AutoBackbone.from_pretrained` would ask the hub for it first.
+            self.model = type(self.model).from_pretrained(str(folder), config=config, local_files_only=True)
         self.channels = tuple(int(width) for width in self.model.channels)
         self.register_buffer("mean", torch.tensor(self._MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(self._DEVIATION).view(1, 3, 1, 1), persistent=False)
@@ -156,7 +155,7 @@ def make_backbone(
     if not folder.is_dir():
         raise BackboneUnavailable(f"backbone {name!r}: neither {EFFICIENTNET}, {TINY} nor a folder on this machine")
     try:
-        loaded = AutoConfig.from_pretrained(folder, local_files_only=True)
+        loaded = AutoConfig.from_pretrained(str(folder), local_files_only=True)
         return HuggingFaceBackbone(loaded, folder=folder if pretrained else None)
     except (OSError, ValueError, AttributeError) as error:
         raise BackboneUnavailable(f"{folder.name}: holds no backbone that transformers can read") from error

@@ -30,16 +30,20 @@ class ClassificationLearner(DenseLearner):
     def __init__(self, network: Dense, recipe: Classification, rows: Rows, labels: StudyLabels, **arrays: Any) -> None:
         super().__init__(network, recipe, **arrays)
         self.rows, self.labels = rows, labels
-        if recipe.standardised:
-            self._standardise()
         smoothed = labels.targets * (1 - recipe.smoothing) + recipe.smoothing / 2
         self.targets = torch.from_numpy(smoothed.astype(np.float32))
         self.known = torch.from_numpy(labels.known)
-        self.weights = _weights(labels, self.training, recipe.class_weights)
+        self.weights = torch.ones(0)
+        self.learn_from(self.training)
 
     @classmethod
     def of_dataset(
-        cls, dataset: DatasetFolder, recipe: Classification, folder: Path, say: Callable[[str], None]
+        cls,
+        dataset: DatasetFolder,
+        recipe: Classification,
+        folder: Path,
+        say: Callable[[str], None],
+        cache: Path | None = None,
     ) -> ClassificationLearner:
         """Return the learner of a data set; raises `DatasetUnfit` if it has nothing to learn."""
         columns = [f"{kind}:{name}" for name in dataset.labels for kind in ("target", "mask")]
@@ -56,7 +60,7 @@ class ClassificationLearner(DenseLearner):
             ),
             training=np.flatnonzero(~rows.validating & labels.known.any(1)),
             validating=np.flatnonzero(rows.validating),
-            folder=folder,
+            folder=cache or folder,
             say=say,
         )
 
@@ -74,6 +78,13 @@ class ClassificationLearner(DenseLearner):
             hints = region_hint_loss(maps, inside.to(maps.device), hinted.to(maps.device))
             parts["hints"] = self.recipe.hint_weight * hints
         return parts
+
+    def learn_from(self, training: NDArray[np.int64]) -> None:
+        """Learn from these rows: their features set the scale, their labels the weights."""
+        self.training = training
+        self.weights = _weights(self.labels, training, self.recipe.class_weights)
+        if self.recipe.standardised:
+            self._standardise()
 
     @property
     def maker(self) -> FindingMaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,15 @@ class DenseLearner:
             pictures = torch.from_numpy(to_input(self.pictures[chunk]))
             yield (pictures.flip(-1) if mirrored else pictures).to(self.device)
 
+    def _features_key(self) -> str:
+        """Return a digest of all that the kept features depend on."""
+        recipe = self.recipe
+        parts = {"backbone", "blocks", "frozen", "image_size", "variants", "augmentation"}
+        digest = hashlib.sha256(recipe.model_dump_json(include=parts).encode())
+        digest.update(f"{type(self.network).__name__} {recipe.seed if recipe.variants else 0}".encode())
+        digest.update(np.ascontiguousarray(self.pictures).data)
+        return digest.hexdigest()[:24]
+
     def _keep_features(self, folder: Path, say: Callable[[str], None]) -> tuple[NDArray[np.float16], Tensor]:
         """Return features (rows, forms, channels, h, w) and how each form was moved (rows, forms, 2, 3).
 
@@ -143,10 +153,10 @@ class DenseLearner:
         plain = len(forms)
         forms += [draw_moves(count, how, generator) for _ in range(self.recipe.variants)]
         moves = torch.stack(forms, 1)
-        run = trunk_session(self.network.backbone, self.recipe.image_size)
-        path = folder / "features.npy"
+        path = folder / f"features-{self._features_key()}.npy"
         if path.is_file():
             return np.load(path, mmap_mode="r"), moves
+        run = trunk_session(self.network.backbone, self.recipe.image_size)
         temporary = path.with_suffix(".tmp.npy")
         kept: Any = None
         for start in range(0, count, _CHUNK):

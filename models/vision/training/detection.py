@@ -18,7 +18,7 @@ from models.vision.overlap import box_iou
 from models.vision.recipe import Detection
 from models.vision.training.dense import DenseBatch, DenseLearner
 from models.vision.training.loss import box_loss
-from models.vision.training.material import Rows, given_boxes, map_pictures, read_rows
+from models.vision.training.material import Rows, boxes_of_hints, given_boxes, map_pictures, read_rows
 from models.vision.training.network import Dense, make_network
 
 
@@ -43,11 +43,18 @@ class DetectionLearner(DenseLearner):
 
     @classmethod
     def of_dataset(
-        cls, dataset: DatasetFolder, recipe: Detection, folder: Path, say: Callable[[str], None]
+        cls,
+        dataset: DatasetFolder,
+        recipe: Detection,
+        folder: Path,
+        say: Callable[[str], None],
+        cache: Path | None = None,
     ) -> DetectionLearner:
         """Return the learner of a data set; raises `DatasetUnfit` if it has no box, or several of one label."""
-        rows = read_rows(dataset, ["boxes"], recipe.validation)
-        labels, boxes, given = given_boxes(rows, recipe.labels)
+        uses_hints = recipe.source == "hints"
+        rows = read_rows(dataset, ["regions" if uses_hints else "boxes"], recipe.validation)
+        column = boxes_of_hints(rows) if uses_hints else rows.table.column("boxes").to_pylist()
+        labels, boxes, given = given_boxes(column, recipe.labels)
         torch.manual_seed(recipe.seed)
         return cls(
             make_network(recipe, len(labels)),
@@ -61,7 +68,7 @@ class DetectionLearner(DenseLearner):
             ),
             training=np.flatnonzero(~rows.validating & given.any(1)),
             validating=np.flatnonzero(rows.validating & given.any(1)),
-            folder=folder,
+            folder=cache or folder,
             say=say,
         )
 

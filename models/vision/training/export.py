@@ -69,7 +69,9 @@ def trunk_session(backbone: Backbone, side: int) -> Callable[[NDArray[np.float32
 
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    graph = to_onnx(_Trunk(backbone), side, ["features"])
+    trunk = _Trunk(backbone)
+    trunk.train(backbone.training)  # a new module trains, and the export puts back what it finds
+    graph = to_onnx(trunk, side, ["features"])
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def on_cpu(pictures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -171,8 +171,24 @@ def hint_masks(hints: Sequence[Hint], labels: int, side: int) -> tuple[NDArray[n
     return inside, np.asarray(inside.any((1, 2)), dtype=bool)
 
 
+def boxes_of_hints(rows: Rows) -> list[list[dict[str, Any]]]:
+    """Return pseudo-boxes of each row: around the regions of a finding, a side each (``Pneumothorax, left``)."""
+    found = []
+    for regions in rows.table.column("regions").to_pylist():
+        around: dict[str, list[float]] = {}
+        for region in regions or ():
+            if region["assertion"] != "positive" or region["label"] is None:
+                continue
+            side = region["laterality"]
+            name = f"{region['label']}, {side}" if side in ("right", "left") else str(region["label"])
+            box, known = region["box"], around.get(name, region["box"])
+            around[name] = [*map(min, box[:2], known[:2]), *map(max, box[2:], known[2:])]
+        found.append([{"label": name, "box": box} for name, box in around.items()])
+    return found
+
+
 def given_boxes(
-    rows: Rows, labels: Sequence[str] | None
+    column: Sequence[Sequence[dict[str, Any]] | None], labels: Sequence[str] | None
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.bool_]]:
     """Return the labels of the boxes, the boxes (rows, labels, 4; x0, y0, x1, y1 in fractions), and which are given.
 
@@ -181,7 +197,6 @@ def given_boxes(
     DatasetUnfit
         No row has a box, or a row has two of one label: the detector knows one at most.
     """
-    column = rows.table.column("boxes").to_pylist()
     seen = sorted({str(box["label"]) for boxes in column for box in boxes or ()})
     names = tuple(seen) if labels is None else tuple(labels)
     if not seen or set(names) - set(seen):

@@ -44,7 +44,12 @@ class SegmentationLearner(DenseLearner):
 
     @classmethod
     def of_dataset(
-        cls, dataset: DatasetFolder, recipe: Segmentation, folder: Path, say: Callable[[str], None]
+        cls,
+        dataset: DatasetFolder,
+        recipe: Segmentation,
+        folder: Path,
+        say: Callable[[str], None],
+        cache: Path | None = None,
     ) -> SegmentationLearner:
         """Return the learner of a data set.
 
@@ -72,7 +77,7 @@ class SegmentationLearner(DenseLearner):
             pictures=pictures,
             training=training,
             validating=np.flatnonzero(rows.validating & masks.usable) if uses_masks else np.zeros(0, dtype=np.int64),
-            folder=folder,
+            folder=cache or folder,
             say=say,
         )
 

@@ -91,8 +91,12 @@ def train(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda message: None,
     threads: int | None = None,
+    cache: Path | None = None,
 ) -> Trained:
     """Train a recipe on a data set and write the model folder ``out``.
+
+    ``cache`` is a folder in which the features of frozen blocks stay, for other runs over the same pictures; without it
+    they lie in the run's folder and go when the model is written.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        learner = make_learner(dataset, recipe, folder, say)
+        learner = make_learner(dataset, recipe, folder, say, cache)
         measures: dict[str, float] = {}
         for stage in learner.stages():
             learner.begin(stage)
@@ -127,15 +131,19 @@ def train(
 
 
 def make_learner(
-    dataset: DatasetFolder, recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda message: None
+    dataset: DatasetFolder,
+    recipe: Recipe,
+    folder: Path,
+    say: Callable[[str], None] = lambda message: None,
+    cache: Path | None = None,
 ) -> TaskLearner:
     """Return the learner of a recipe's task."""
     if isinstance(recipe, Classification):
-        return ClassificationLearner.of_dataset(dataset, recipe, folder, say)
+        return ClassificationLearner.of_dataset(dataset, recipe, folder, say, cache)
     if isinstance(recipe, Detection):
-        return DetectionLearner.of_dataset(dataset, recipe, folder, say)
+        return DetectionLearner.of_dataset(dataset, recipe, folder, say, cache)
     if isinstance(recipe, Segmentation):
-        return SegmentationLearner.of_dataset(dataset, recipe, folder, say)
+        return SegmentationLearner.of_dataset(dataset, recipe, folder, say, cache)
     return RestorationLearner.of_dataset(dataset, recipe, folder, say)
 
 
@@ -196,6 +204,6 @@ def _write(
     (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (building / CARD).write_text(write_card(manifest, measures), encoding="utf-8")
     building.replace(out)
-    for kept in ("pictures.npy", "features.npy"):  # large, and of no more use
-        (folder / kept).unlink(missing_ok=True)
+    for kept in (folder / "pictures.npy", *folder.glob("features-*.npy")):  # large, and of no more use
+        kept.unlink(missing_ok=True)
     return manifest

@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 DIGITAL_X_RAY = UID("1.2.840.10008.5.1.4.1.1.1.1")  # for presentation, PS3.4 B.5
 
 
-def write_dicom(path: Path, picture: NDArray[np.uint8]) -> Path:
+def write_dicom(path: Path, picture: NDArray[np.uint8], *, accession_number: str = "", patient_id: str = "p1") -> Path:
     """Write a picture as a digital X-ray image and return its path."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -31,7 +31,8 @@ def write_dicom(path: Path, picture: NDArray[np.uint8]) -> Path:
         "StudyTime",
     ):
         setattr(dataset, name, "")
-    dataset.PatientID, dataset.Modality, dataset.ViewPosition, dataset.BodyPartExamined = "p1", "DX", "PA", "CHEST"
+    dataset.Modality, dataset.ViewPosition, dataset.BodyPartExamined = "DX", "PA", "CHEST"
+    dataset.AccessionNumber, dataset.PatientID = accession_number, patient_id
     dataset.PatientOrientation = ["L", "F"]
     dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
     dataset.ReferringPhysicianName = ""

@@ -183,7 +183,7 @@ def test_without_masks_the_classical_start_is_learned_and_bettered(few_phantoms:
     folder = tmp_path / "bare"
     folder.mkdir()
     write_folder(folder, [replace(row, mask=None, boxes=()) for _, row in few_phantoms.made[:36]], [], label_set="none")
-    recipe = parse_recipe({"task": "segmentation", "supervision": "none", "rounds": 2, "epochs": 6, **TINY})
+    recipe = parse_recipe({"task": "segmentation", "supervision": "none", "rounds": 2, "epochs": 12, **TINY})
     trained = train(open_dataset(folder), recipe, tmp_path / "model", threads=1)
     assert trained.manifest.trained_on["counts"]["rows"] > 12
     facts = evaluate(VisionModel(tmp_path / "model", threads=1), few_phantoms.open(), "test")
