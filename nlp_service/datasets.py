@@ -29,6 +29,7 @@ from corpora.linking.report_keys import ReportSource
 from corpora.reports import Report
 from corpora.sources import iter_records
 from corpora.sources.encoding import readable
+from nlp_service.engines import EngineOptions
 
 KEY_SUFFIX = ".key"
 _TEXTS_PER_BATCH = 10_000
@@ -48,11 +49,15 @@ class BuildSummary:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How a build is run; the result does not depend on it, ``command`` apart, which the card shows."""
+    """How a build is run; the result does not depend on it, ``command`` apart, which the card shows.
+
+    ``engine`` is where reports are labelled; images are read by processes of this machine, which has the data set.
+    """
 
     resume: bool = False
     overwrite: bool = False
     processes: int = 1
+    engine: EngineOptions | None = None
     command: tuple[str, ...] = ()
     access: Access | None = None
     on_progress: OnProgress = silent
@@ -221,7 +226,7 @@ class _Run:
 
         output = self.work / "labels.parquet"
         rejects = self.work / "labels.rejects.jsonl"
-        reading = self.recipe.reading
+        reading, engine = self.recipe.reading, self.options.engine or EngineOptions(workers=self.options.processes)
         self.show(Stage.LABELLING, 0, None)
         label_files(
             self.recipe.reports,
@@ -231,7 +236,10 @@ class _Run:
             format=reading.format,
             columns={name: column for name, column in reading.columns.items() if name not in _VERSION_FIELDS},
             encoding=reading.encoding,
-            jobs=self.options.processes,
+            jobs=engine.workers,
+            engine=engine.name,
+            ray_address=engine.ray_address,
+            gpus_per_worker=engine.gpus_per_worker,
             resume=self.options.resume,
             reject_file=rejects,
             reader=wanted.reader,

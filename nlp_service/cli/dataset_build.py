@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nlp_service.cli.dataset_progress import shown_stages
+from nlp_service.cli.engine_options import EngineOption, GpusPerWorkerOption, RayAddressOption, checked_engine
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, exit_on_error, stop_on_sigterm
 from nlp_service.cli.label import _column_mapping
+from nlp_service.engines import EngineName, EngineOptions
 
 if TYPE_CHECKING:
     from corpora.dataset import Recipe
@@ -114,6 +116,17 @@ def build(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Number of processes (default: one a core).", show_default=False),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of workers on the Ray cluster that label (default: as many as it has room for).",
+            show_default=False,
+        ),
+    ] = None,
+    engine: EngineOption = EngineName.LOCAL.value,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the data set in DIR, and forget a build that was stopped.")
@@ -134,6 +147,7 @@ def build(
         radlabel dataset build --reports reports.csv --images dicom -o chest
         radlabel dataset build --reports ris.csv --images https://pacs.example/dicom-web -o chest --size 512
         radlabel dataset build recipe.yaml -o chest
+        radlabel dataset build recipe.yaml -o chest --engine ray --ray-address head:6379
     """
     if recipe is not None and recipe_option is not None:
         raise typer.BadParameter("the recipe is given twice", param_hint="--recipe")
@@ -141,6 +155,9 @@ def build(
         raise typer.BadParameter("go on with the build, or start over: not both", param_hint="--resume, --overwrite")
     if keep_identifiers and (key_file or map_file):
         raise typer.BadParameter("without pseudonyms there is no key and no map", param_hint="--keep-identifiers")
+    engine_name = checked_engine(engine, ray_address, gpus_per_worker)
+    if workers is not None and engine_name is not EngineName.RAY:
+        raise typer.BadParameter("these are for --engine ray", param_hint="--workers")
     changes: dict[str, Any] = {}
     _set(changes, "reports", tuple(path.absolute() for path in reports) if reports else None)
     _set(changes, "images", _place(images))
@@ -162,6 +179,10 @@ def build(
         from nlp_service.datasets import BuildOptions
         from nlp_service.datasets import build as build_it
 
+        # Off the cluster, the processes of the build label too.
+        on_cluster = (
+            EngineOptions(engine_name, workers, ray_address, gpus_per_worker) if engine_name is EngineName.RAY else None
+        )
         with shown_stages(as_json) as show:
             summary = build_it(
                 _recipe(recipe or recipe_option, changes),
@@ -170,6 +191,7 @@ def build(
                     resume=resume,
                     overwrite=overwrite,
                     processes=processes or usable_cores(),
+                    engine=on_cluster,
                     command=_command(recipe or recipe_option, changes),
                     access=access_from_environment(),
                     on_progress=show,

@@ -119,6 +119,19 @@ def test_the_same_inputs_give_the_same_bytes(hospital: Hospital, built: BuildSum
     assert not (tmp_path / "again.part").exists()
 
 
+def test_reports_labelled_on_a_cluster_give_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(hospital.recipe()), encoding="utf-8")
+    command = [sys.executable, "-m", "nlp_service", "dataset", "build", str(tmp_path / "recipe.yaml"), "-o"]
+    subprocess.run([*command, str(tmp_path / "here")], capture_output=True, check=True)
+    cluster = ("--engine", "ray", "--workers", "1")
+    subprocess.run([*command, str(tmp_path / "cluster"), *cluster], capture_output=True, check=True)
+    assert files_of(tmp_path / "cluster") == files_of(tmp_path / "here")
+    usage = runner.invoke(app, ["dataset", "build", str(tmp_path / "recipe.yaml"), "-o", "x", "--workers", "2"])
+    assert usage.exit_code == 2
+    assert "--engine ray" in usage.output
+
+
 def test_the_order_of_inputs_makes_no_difference(hospital: Hospital, built: BuildSummary, tmp_path: Path) -> None:
     write_reports(tmp_path / "reversed.csv", hospital.studies[::-1])
     other = build_from(hospital.recipe(reports=str(tmp_path / "reversed.csv")), tmp_path / "other")
