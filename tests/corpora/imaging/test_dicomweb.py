@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
@@ -187,11 +186,14 @@ def test_run_that_is_not_resumed_starts_anew(wire: Wire, folder_index: Path, tmp
 def test_run_that_is_stopped_waits_for_no_retries(wire: Wire, tmp_path: Path) -> None:
     wire.answers = {"/metadata": 503}
     waits = Retries(attempts=5, wait_s=600, timeout_s=20)
+    main = threading.get_ident()
 
     def stop() -> None:
-        while not any(path.endswith("/metadata") for path in wire.paths):
+        while sum(path.endswith("/metadata") for path in wire.paths) < 2:
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)  # by now all wait: the connections for their next try, and the main thread for them
+        # To that thread: another one may take a signal to the process, and then nothing wakes the one that waits.
+        signal.pthread_kill(main, signal.SIGINT)
 
     stopper = threading.Thread(target=stop)
     stopper.start()
