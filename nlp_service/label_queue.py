@@ -20,7 +20,10 @@ from corpora.reports import Report
 from nlp_service.labeler import Labeler, ModelInfo
 from nlp_service.rows import RowForm
 
-WINDOW = 64  # reports read together: full batches for the encoder, a short wait for who comes next
+# Reports read together. Requests fill a long window: the encoder then sorts more sentences by length, and large
+# requests come near the speed of files. Background work fills a short one, so that whoever comes next waits little.
+WINDOW = 256
+BACKGROUND_WINDOW = 64
 _RECENT = 32  # windows that the estimate of the speed looks back on
 
 
@@ -159,19 +162,19 @@ class LabelQueue:
     def _take_window(self) -> list[tuple[_Task, int]]:
         """Take tasks, or slices of large ones, until the window is full: who waits longest first, each in turn."""
         window: list[tuple[_Task, int]] = []
-        room = WINDOW
-        for queue in (self._urgent, self._background):
+        taken = 0
+        for queue, most in ((self._urgent, WINDOW), (self._background, BACKGROUND_WINDOW)):
             # A task that is sliced is not taken again for the same window.
             for _ in range(len(queue)):
-                if room <= 0:
+                if taken >= most:
                     break
                 task = queue.popleft()
                 if task.future.cancelled():  # nobody waits for it any more
                     self._waiting -= task.remaining if queue is self._urgent else 0
                     continue
-                number = min(task.remaining, room)
+                number = min(task.remaining, most - taken)
                 window.append((task, number))
-                room -= number
+                taken += number
                 if queue is self._urgent:
                     self._waiting -= number
                 if number < task.remaining:
