@@ -56,6 +56,12 @@ def set_up_logs(level: str = "INFO") -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger(_OURS).setLevel(level)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "dbos"):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = []
-        logger.propagate = name != "uvicorn.access"
+        take_over_logger(name)
+    logging.getLogger("uvicorn.access").propagate = False
+
+
+def take_over_logger(name: str) -> None:
+    """Take a library's own handlers from its logger: what it logs comes out as all else does, or not at all."""
+    logger = logging.getLogger(name)
+    logger.handlers[:] = []
+    logger.propagate = True

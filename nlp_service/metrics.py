@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 from corpora.findings import LabeledReport
+from nlp_service.errors import PortTaken
 from nlp_service.label_queue import Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,6 +63,13 @@ class Metrics:
     def text(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
         return generate_latest(self.registry)
+
+    def serve(self, host: str, port: int) -> None:
+        """Answer Prometheus on a port of their own, for a process that answers nothing else; raises `PortTaken`."""
+        try:
+            start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise PortTaken(f"{host}:{port} cannot be listened on for metrics ({type(error).__name__})") from None
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"radlabel_{name}", text, labels, registry=self.registry)

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
 
 import uvicorn
 
 from nlp_service.api.app import create_app
 from nlp_service.errors import PortTaken
+from nlp_service.process import end_at_last, keep_to_itself
 from nlp_service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 30
 _BACKLOG = 512
+
+
+class _Server(uvicorn.Server):
+    """The library's server, with an end to its stop."""
+
+    def __init__(self, config: uvicorn.Config, settings: ServiceSettings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as the library does; see `end_at_last`."""
+        end_at_last(self._settings)
+        await super().shutdown(sockets)
 
 
 def run(settings: ServiceSettings) -> None:
@@ -24,6 +39,7 @@ def run(settings: ServiceSettings) -> None:
         StoreUnusable: the database cannot be used.
         PortTaken: the address is not free, or not this machine's.
     """
+    keep_to_itself(settings)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -39,7 +55,7 @@ def run(settings: ServiceSettings) -> None:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, settings)
     scheme = "https" if settings.tls_certificate else "http"
     if sys.stderr.isatty():
         sys.stderr.write(f"radlabel: {scheme}://{settings.host}:{settings.port}/  (Ctrl-C stops it)\n")

@@ -90,13 +90,14 @@ class Service:
             self.metrics.watch("cache_misses", "Sentences read", lambda: self.queue.cache_counts[1])
             from nlp_service.jobs.runner import JobRunner
 
-            runner = JobRunner(settings, self.engine, self.queue, self.writer, works=settings.job_workers > 0)
+            works = settings.job_workers > 0
+            runner = JobRunner(settings, self.engine, self.queue, self.writer, self.metrics, works=works)
             # Its workflows are known before the engine starts, or those that were broken off would be lost.
             from nlp_service.jobs.dataset_runner import DatasetRunner
 
             datasets = DatasetRunner(settings, self.engine, self.queue, self.writer)
             runner.launch()
-            datasets.launch(works=settings.job_workers > 0)
+            datasets.launch(works=works)
             self.jobs, self.datasets = runner, datasets
             for work in (self._label_waiting, self._keep_house, self._compare_with_rules):
                 thread = threading.Thread(target=work, name=f"radlabel{work.__name__}", daemon=True)

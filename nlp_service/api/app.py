@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from nlp_service._version import __version__
@@ -23,6 +25,7 @@ from nlp_service.api.problems import (
     on_http_exception,
     on_invalid_request,
     on_problem,
+    on_store_away,
 )
 from nlp_service.errors import PortTaken
 from nlp_service.hospital.door import open_mllp
@@ -75,6 +78,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             Problem: on_problem,
             RequestValidationError: on_invalid_request,
             HTTPException: on_http_exception,
+            **dict.fromkeys((OperationalError, InterfaceError, PoolTimeout), on_store_away),
         },
     )
     app.state.service = service

@@ -26,7 +26,7 @@ from nlp_service.api.context import MayRunJobs, Ready, check_label_sets, waited
 from nlp_service.api.models import JobOut, JobPathRequest, JobsAnswer, ResultsPage
 from nlp_service.api.problems import FieldProblem, Problem, responses
 from nlp_service.jobs import table
-from nlp_service.jobs.results import MEDIA_TYPES, page_of, write_results
+from nlp_service.jobs.results import MEDIA_TYPES, write_results
 from nlp_service.jobs.table import Job, JobUnknown, State
 from nlp_service.labeler import ModelInfo
 from nlp_service.rows import RowForm
@@ -179,7 +179,7 @@ async def job_results(
     await waited(service.write_down(Deed("results", "api", job.counts.read, key_id)), service)
     if offset is not None or limit is not None:
         first, number = offset or 0, limit or 100
-        rows = await _read(service, lambda connection: page_of(table.iter_outputs(connection, job_id), first, number))
+        rows = await _read(service, lambda connection: table.page_of(connection, job_id, first, number))
         is_more = first + len(rows) < job.counts.read - job.counts.rejected
         page = {"results": rows, "next_offset": first + len(rows) if is_more and rows else None}
         return Response(json.dumps(page, ensure_ascii=False).encode(), media_type="application/json")
@@ -229,8 +229,8 @@ async def cancel_job(job_id: JobId, service: Ready, key_id: MayRunJobs) -> JobOu
 )
 async def delete_job(job_id: JobId, service: Ready, key_id: MayRunJobs) -> None:
     """Delete a job and its results; one that is under way is stopped first."""
-    deleted = await waited(service.writer.submit(lambda connection: table.delete_job(connection, job_id)), service)
-    if not deleted:
+    assert service.jobs is not None
+    if not await run_in_threadpool(service.jobs.delete, job_id):
         raise _unknown()
     await waited(service.write_down(Deed("delete job", "api", 0, key_id)), service)
 

@@ -226,6 +226,12 @@ class StudiesAnswer(BaseModel):
     reports: list[StoredReportOut]
 
 
+class DeletedAnswer(BaseModel):
+    """What was deleted."""
+
+    reports: int = Field(description="stored reports that are gone, with their labels and reviews", examples=[1])
+
+
 class JobPathRequest(RequestModel):
     """A job over a file that lies on the server, under one of its job folders."""
 

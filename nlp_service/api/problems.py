@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from nlp_service.errors import describe
+
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:radlabel:problem:"
 
@@ -118,6 +122,14 @@ async def on_invalid_request(_request: Request, error: Exception) -> JSONRespons
     number = f"{len(found)} fields are" if len(found) > 1 else "1 field is"
     return Problem(
         422, "invalid-request", "The request is not valid", f"{number} not of the form that is asked for", errors=shown
+    ).response()
+
+
+async def on_store_away(_request: Request, error: Exception) -> JSONResponse:
+    """Answer while the database cannot be reached: that is nothing the client did."""
+    log.error("the store cannot be reached", extra={"fault": describe(error)})
+    return Problem(
+        503, "store-failed", "The store cannot be reached", "Try again later.", headers={"Retry-After": "10"}
     ).response()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 
 from nlp_service.api.context import MayAdminister, MayRunJobs, Ready, waited
-from nlp_service.api.models import StudiesAnswer, StudySearch
+from nlp_service.api.models import DeletedAnswer, StudiesAnswer, StudySearch
 from nlp_service.api.problems import responses
 from nlp_service.store.keys import Deed, audit_trail
-from nlp_service.store.stored import find_studies, label_rates
+from nlp_service.store.stored import delete_studies, find_studies, label_rates
 
 router = APIRouter(tags=["store"])
 
@@ -38,6 +39,23 @@ async def search_studies(body: StudySearch, service: Ready, key_id: MayRunJobs) 
     found = await run_in_threadpool(search)
     await waited(service.write_down(Deed("search", "api", len(found), key_id)), service)
     return {"reports": found}
+
+
+@router.post("/v1/studies/delete", summary="Delete what is stored of a study", responses=responses(401, 403, 422, 503))
+async def remove_studies(body: StudySearch, service: Ready, key_id: MayAdminister) -> DeletedAnswer:
+    """Delete the stored reports that the same search finds, with their labels and reviews. It cannot be undone."""
+
+    def delete(connection: sa.Connection) -> int:
+        return delete_studies(
+            connection,
+            accession_number=body.accession_number,
+            issuer=body.accession_number_issuer,
+            study_instance_uid=body.study_instance_uid,
+        )
+
+    deleted = await waited(service.writer.submit(delete), service)
+    await waited(service.write_down(Deed("delete study", "api", deleted, key_id)), service)
+    return DeletedAnswer(reports=deleted)
 
 
 @router.get("/v1/audit", summary="The audit trail", responses=responses(401, 403, 422, 503))

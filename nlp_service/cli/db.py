@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from nlp_service.cli.errors import exit_on_error
-from nlp_service.cli.keys import DataDir
+from nlp_service.cli.keys import DataDir, store_connection
 
-app = typer.Typer(help="Make and upgrade the tables of the store.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Make and upgrade the tables of the store, and delete what is stored.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.command()
@@ -24,6 +30,33 @@ def upgrade(data_dir: DataDir = None) -> None:
 
         engine = open_database(ServiceSettings.load(data_dir=data_dir).store_url)
         typer.echo(f"the tables are of version {bring(engine)}", err=True)
+
+
+@app.command()
+def forget(
+    accession_number: Annotated[str | None, typer.Option(help="Of the study.", show_default=False)] = None,
+    issuer: Annotated[str | None, typer.Option(help="Who gave that number.", show_default=False)] = None,
+    study_instance_uid: Annotated[str | None, typer.Option(help="Of the study.", show_default=False)] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete the stored reports of a study, with labels and reviews. It cannot be undone.
+
+    For example:
+
+        radlabel db forget --accession-number A-1001 --issuer RIS
+    """
+    if accession_number is None and study_instance_uid is None:
+        raise typer.BadParameter("name a study", param_hint="--accession-number or --study-instance-uid")
+    with exit_on_error():
+        from nlp_service.store.keys import Deed, record
+        from nlp_service.store.stored import delete_studies
+
+        with store_connection(data_dir) as connection:
+            deleted = delete_studies(
+                connection, accession_number=accession_number, issuer=issuer, study_instance_uid=study_instance_uid
+            )
+            record(connection, [Deed("delete study", "cli", deleted)])
+    typer.echo(f"{deleted:,} reports are gone", err=True)
 
 
 @app.command()

@@ -22,6 +22,12 @@ def work(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the encoder (default: all cores).", show_default=False)
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Answer Prometheus on this port (address: RADLABEL_HOST).", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Work on jobs, until it is told to stop: as many processes as there are cores can share one queue.
 
@@ -38,7 +44,7 @@ def work(
         from nlp_service.settings import ServiceSettings
 
         set_up_logs()
-        work_on_jobs(ServiceSettings.load(executor=name, data_dir=data_dir, threads=threads))
+        work_on_jobs(ServiceSettings.load(executor=name, data_dir=data_dir, threads=threads), metrics_port=metrics_port)
 
 
 @app.command("list")

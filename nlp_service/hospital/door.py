@@ -21,7 +21,7 @@ async def open_mllp(service: Service, port: int) -> MllpServer:
     """Listen for messages, and return the server, to be stopped by the caller.
 
     It can take messages before the model is loaded: they are stored, and labeled when it is. A message that comes again
-    is the same report, which the store has already.
+    (HL7 v2.5.1, 2.10.1: with the same control id) is the same report, which the store has already.
 
     Raises:
         PortTaken: the port is not free.
@@ -29,8 +29,9 @@ async def open_mllp(service: Service, port: int) -> MllpServer:
     settings = service.settings
 
     async def store(message: OruMessage) -> None:
+        sent = (message.sending_application, message.sending_facility, message.control_id)
         arrivals = [
-            Arrival(item.report, "hl7", item.result_status.value if item.result_status else None)
+            Arrival(item.report, "hl7", item.result_status.value if item.result_status else None, sent)
             for item in message.reports
         ]
         await asyncio.wrap_future(service.take_in(arrivals, Deed("message", "hl7", len(arrivals))))

@@ -27,23 +27,6 @@ def write_results(outputs: Iterable[bytes], form: RowForm, format: str, stream: 
     )
 
 
-def page_of(outputs: Iterable[bytes], first: int, number: int) -> list[dict[str, object]]:
-    """Return ``number`` rows from the ``first`` on."""
-    rows: list[dict[str, object]] = []
-    skipped = 0
-    for chunk in outputs:
-        lines = list(_lines(chunk))
-        if skipped + len(lines) <= first:
-            skipped += len(lines)
-            continue
-        for line in lines[max(first - skipped, 0) :]:
-            rows.append(json.loads(line))
-            if len(rows) == number:
-                return rows
-        skipped += len(lines)
-    return rows
-
-
 def _lines(chunk: bytes) -> Iterator[bytes]:
     # Not `splitlines`: a report may hold characters that it takes for line ends.
     yield from chunk.removesuffix(b"\n").split(b"\n") if chunk else ()

@@ -9,15 +9,17 @@ a report; and what a step raises has no content either.
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
 from corpora.errors import RadlabelError
 from corpora.findings import LabeledReport, Status
@@ -26,10 +28,12 @@ from nlp_service.errors import describe
 from nlp_service.jobs import table
 from nlp_service.jobs.table import Job, State
 from nlp_service.label_queue import LabelQueue
+from nlp_service.logs import take_over_logger
+from nlp_service.metrics import Metrics
 from nlp_service.settings import ServiceSettings
 from nlp_service.store import schema
 from nlp_service.store.dialect import insert
-from nlp_service.store.group_writer import GroupWriter
+from nlp_service.store.group_writer import GroupWriter, is_out_of_reach
 from nlp_service.store.stored import Arrival, add_labels, add_reports
 from nlp_service.work import Counts
 from nlp_service.writers import JsonLinesWriter
@@ -40,6 +44,8 @@ _POLL_S = 0.25
 _AHEAD = 2  # chunks a process has under way: one is read while the next is fetched from the database
 _HEARTBEAT_S = 5.0
 _LOST_AFTER_S = 60.0
+_RETRY_S = (0.5, 30.0)  # first and longest wait for a database that is away
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +65,7 @@ class JobRunner:
         engine: sa.Engine,
         queue: LabelQueue,
         writer: GroupWriter,
+        metrics: Metrics,
         *,
         works: bool = True,
     ) -> None:
@@ -67,6 +74,7 @@ class JobRunner:
         self._writing = engine.execution_options(radlabel_writes=True)
         self._queue = queue
         self._writer = writer
+        self._metrics = metrics
         self._works = works
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="radlabel-heartbeat", daemon=True)
@@ -75,6 +83,7 @@ class JobRunner:
         """Start, and go on with what a process of this name left behind."""
         global _runner
         _runner = self
+        shutil.rmtree(self._uploads, ignore_errors=True)  # what a process of this name was reading when it was killed
         # A version that a release changes on purpose: by default it is a digest of the source, and an upgrade would
         # orphan the jobs that are under way.
         DBOS(
@@ -90,10 +99,15 @@ class JobRunner:
         if not self._works:
             DBOS.listen_queues([])
         DBOS.launch()
+        take_over_logger("dbos")  # the library gives it a handler of its own, which would write messages as they are
         DBOS.register_queue(_JOBS, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
         DBOS.register_queue(
             _CHUNKS, worker_concurrency=_AHEAD, polling_interval_sec=_POLL_S, on_conflict="always_update"
         )
+        with self._engine.connect() as connection:
+            waiting = table.waiting_jobs(connection)
+        for job_id in waiting:  # of which a kill may have come between the store and the queue
+            self._enqueue(job_id)
         self._heart.start()
 
     def close(self, timeout_s: float) -> None:
@@ -107,13 +121,58 @@ class JobRunner:
         """Put a job whose input is complete into the queue."""
         with self._writing.begin() as connection:
             table.change_state(connection, job_id, State.WAITING)
-        with SetWorkflowID(f"job-{job_id}"):
-            DBOS.enqueue_workflow(_JOBS, run_job, job_id)
+        self._enqueue(job_id)
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; chunks that are done keep their results until the job is deleted."""
         with self._writing.begin() as connection:
             table.change_state(connection, job_id, State.CANCELLED)
+        self._clear_queue(job_id)
+
+    def delete(self, job_id: str) -> bool:
+        """Delete a job with its results, and tell whether there was one; one that is under way is stopped."""
+        with self._writing.begin() as connection:
+            deleted = table.delete_job(connection, job_id)
+        if deleted:
+            self._clear_queue(job_id)
+        return deleted
+
+    def _enqueue(self, job_id: str) -> None:
+        # The same id is put there once, however often this is called.
+        with SetWorkflowID(f"job-{job_id}"):
+            DBOS.enqueue_workflow(_JOBS, run_job, job_id)
+
+    def _clear_queue(self, job_id: str) -> None:
+        """Take the chunks of a job out of the queue, so that the next job need not wait until all have come up."""
+        left = DBOS.list_workflows(
+            workflow_id_prefix=f"chunk-{job_id}-", status="ENQUEUED", load_input=False, load_output=False
+        )
+        if left:
+            DBOS.cancel_workflows([workflow.workflow_id for workflow in left])
+
+    def while_away(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns, tried again for as long as the database cannot be reached.
+
+        An outage is no fault of a job: it waits. When this process stops meanwhile, the workflow stays pending, and
+        goes on at the next start.
+        """
+        wait, longest = _RETRY_S
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not is_out_of_reach(error):
+                    raise
+                log.warning("the database cannot be reached: a job waits", extra={"fault": describe(error)})
+            self._stop.wait(wait)
+            if self._stop.is_set():
+                time.sleep(wait)  # the stop ends the process; an answer would end the job
+            wait = min(2 * wait, longest)
+
+    @property
+    def _uploads(self) -> Path:
+        """Return where uploads are put together: by process, so that the next of this name can clear it."""
+        return self._settings.data_dir / "tmp" / f"uploads-{self._settings.executor}"
 
     def split(self, job_id: str) -> int:
         """Cut a job's input into chunks, and return how many; 0 if there is nothing to do."""
@@ -188,13 +247,23 @@ class JobRunner:
                 ids = add_reports(connection, arrivals, keep_texts=self._settings.keep_texts_days > 0)
                 add_labels(connection, ids, good, form)
             table.finish_job_if_done(connection, job_id, self._model())
+            is_first.append(True)
 
+        is_first: list[bool] = []
         self._writer.submit(write).result()
+        if is_first:
+            self._metrics.on_labeled(good, "job")
+            self._metrics.rejects.inc(len(rejects))
 
     def fail(self, job_id: str, reason: str) -> None:
         """End a job that cannot go on."""
-        with self._writing.begin() as connection:
-            table.change_state(connection, job_id, State.FAILED, error=reason)
+
+        def write() -> None:
+            with self._writing.begin() as connection:
+                table.change_state(connection, job_id, State.FAILED, error=reason)
+
+        self.while_away(write)
+        self._clear_queue(job_id)
 
     def _model(self) -> dict[str, str]:
         model = self._queue.model
@@ -206,8 +275,8 @@ class JobRunner:
         if job.path is not None:
             yield Path(job.path)
             return
-        self._settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="upload-", dir=self._settings.data_dir) as folder:
+        self._uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix="upload-", dir=self._uploads) as folder:
             path = Path(folder) / f"upload{job.options.get('suffix', '')}"
             with path.open("wb") as stream, self._engine.connect() as connection:
                 stream.writelines(table.upload_parts(connection, job.id))
@@ -229,9 +298,11 @@ class JobRunner:
                             sa.select(executors.c.id).where(executors.c.seen_at < now - _LOST_AFTER_S)
                         ).scalars()
                     )
-                    connection.execute(sa.delete(executors).where(executors.c.id.in_(lost)))
                 if lost:
+                    # Adopted first: were it the other way round, a fault in between would leave their work to nobody.
                     self._adopt(lost)
+                    with self._writing.begin() as connection:
+                        connection.execute(sa.delete(executors).where(executors.c.id.in_(lost)))
             except Exception as error:  # the next beat tries again; what it was, the log says
                 log.warning("heartbeat failed", extra={"fault": describe(error)})
 
@@ -267,14 +338,16 @@ def _without_content() -> Iterator[None]:
 def split(job_id: str) -> int:
     """Cut the input of a job into chunks; return how many."""
     with _without_content():
-        return _current().split(job_id)
+        runner = _current()
+        return runner.while_away(lambda: runner.split(job_id))
 
 
 @DBOS.step(name="label_chunk", retries_allowed=True, max_attempts=3)
 def label_chunk(job_id: str, number: int) -> None:
     """Label one chunk."""
     with _without_content():
-        _current().label_chunk(job_id, number)
+        runner = _current()
+        runner.while_away(lambda: runner.label_chunk(job_id, number))
 
 
 @DBOS.workflow(name="radlabel_job")
@@ -286,7 +359,8 @@ def run_job(job_id: str) -> None:
         _current().fail(job_id, f"the input could not be cut into chunks ({error})")
         return
     for number in range(chunks):
-        with SetWorkflowID(f"chunk-{job_id}-{number}"):
+        # First chunks come first, whosever they are: a small job need not wait for the whole of a large one.
+        with SetWorkflowID(f"chunk-{job_id}-{number}"), SetEnqueueOptions(priority=number + 1):
             DBOS.enqueue_workflow(_CHUNKS, run_chunk, job_id, number)
 
 

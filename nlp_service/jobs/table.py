@@ -12,7 +12,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -163,6 +163,13 @@ def list_jobs(connection: sa.Connection, limit: int) -> list[Job]:
     return list(_jobs(connection, sa.select(schema.jobs).order_by(schema.jobs.c.created_at.desc()).limit(limit)))
 
 
+def waiting_jobs(connection: sa.Connection) -> list[str]:
+    """Return jobs that wait to be cut into chunks, the oldest first."""
+    table = schema.jobs
+    query = sa.select(table.c.id).where(table.c.state == State.WAITING).order_by(table.c.created_at)
+    return list(connection.execute(query).scalars())
+
+
 def unfinished_uploads(connection: sa.Connection, older_than_s: float) -> list[str]:
     """Return jobs whose upload broke off: a process was killed while it came in."""
     table = schema.jobs
@@ -264,6 +271,39 @@ def _iter_column(connection: sa.Connection, job_id: str, column: sa.Column[Any])
             yield zlib.decompress(row[1])
 
 
+def page_of(connection: sa.Connection, job_id: str, first: int, number: int) -> list[dict[str, Any]]:
+    """Return ``number`` rows of a job from the ``first`` on; of the chunks only those that hold them are opened."""
+    table = schema.job_chunks
+    labeled = sum(_count(connection, field.name) for field in fields(Counts) if field.name != "rejected")
+    query = (
+        sa.select(table.c.number, sa.type_coerce(labeled, sa.Integer))
+        .where(table.c.job == job_id, table.c.is_done)
+        .order_by(table.c.number)
+    )
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for chunk, count in connection.execute(query).all():
+        low, start = start, start + count
+        if start <= first:
+            continue
+        if low >= first + number:
+            break
+        output = sa.select(table.c.output).where(table.c.job == job_id, table.c.number == chunk)
+        # Not `splitlines`: a report may hold characters that it takes for line ends.
+        lines = zlib.decompress(connection.execute(output).scalar_one()).removesuffix(b"\n").split(b"\n")
+        rows += [json.loads(line) for line in lines[max(first - low, 0) : first + number - low]]
+    return rows
+
+
+def _count(connection: sa.Connection, name: str) -> sa.ColumnElement[int]:
+    """Return one of the counts of a chunk, which are kept as JSON."""
+    column = schema.job_chunks.c.counts
+    is_text = connection.dialect.name == "postgresql"  # SQLite reads JSON from text by itself
+    as_json = sa.cast(column, sa.JSON) if is_text else sa.type_coerce(column, sa.JSON)
+    count: sa.ColumnElement[int] = as_json[name].as_integer()
+    return count
+
+
 def _drop_texts(connection: sa.Connection, job_id: str) -> None:
     connection.execute(sa.delete(schema.upload_parts).where(schema.upload_parts.c.job == job_id))
     connection.execute(sa.update(schema.job_chunks).where(schema.job_chunks.c.job == job_id).values(input=None))
@@ -272,11 +312,20 @@ def _drop_texts(connection: sa.Connection, job_id: str) -> None:
 def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
     rows = connection.execute(query).all()
     table = schema.job_chunks
-    done: dict[str, list[Counts]] = {row.id: [] for row in rows}
-    counted = sa.select(table.c.job, table.c.counts).where(table.c.job.in_(list(done)), table.c.is_done)
-    for row in connection.execute(counted):
-        done[row.job].append(Counts(**json.loads(row.counts)))
+    names = [field.name for field in fields(Counts)]
+    # Summed by the database: a job of a million reports has thousands of chunks, and is asked for twice a second.
+    sums = [sa.func.sum(_count(connection, name)).label(name) for name in names]
+    summed = (
+        sa.select(table.c.job, sa.func.count().label("chunks"), *sums)
+        .where(table.c.job.in_([row.id for row in rows]), table.c.is_done)
+        .group_by(table.c.job)
+    )
+    done = {
+        row.job: (row.chunks, Counts(*(int(getattr(row, name)) for name in names)))
+        for row in connection.execute(summed)
+    }
     for row in rows:
+        chunks_done, counts = done.get(row.id, (0, Counts()))
         yield Job(
             id=row.id,
             state=State(row.state),
@@ -285,8 +334,8 @@ def _jobs(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Job]:
             path=row.path,
             key_id=row.key_id,
             chunks=row.chunks,
-            chunks_done=len(done[row.id]),
-            counts=sum(done[row.id], Counts()),
+            chunks_done=chunks_done,
+            counts=counts,
             records=row.records,
             error=row.error,
             model=json.loads(row.model) if row.model else None,

@@ -29,7 +29,9 @@ def open_database(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path = Path(parsed.database)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.touch(mode=0o600)  # its user's alone, whatever the folder; the files beside it follow
             # Parameters of a statement are what a report says: they stay out of messages.
             engine = sa.create_engine(parsed, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S})
             sa.event.listen(engine, "connect", _set_up_sqlite)

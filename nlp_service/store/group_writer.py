@@ -15,7 +15,23 @@ _MAX_GROUP = 256
 
 
 class StoreFailed(RuntimeError):
-    """A write failed. The message has the kind of the fault alone: what the database says can quote a row."""
+    """A write failed. The message has the kind of the fault alone: what the database says can quote a row.
+
+    ``is_passing`` says that the database was out of reach, so that the same write may do later.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Tell whether an error says that the database is away or busy for now, and nothing of what it was asked."""
+    if isinstance(error, StoreFailed):
+        return error.is_passing
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 
 class _Write(Generic[T]):
@@ -77,7 +93,8 @@ class GroupWriter:
         except Exception as error:
             if len(group) == 1:
                 origin = getattr(error, "orig", None) or error
-                group[0].future.set_exception(StoreFailed(f"the database refused a write ({type(origin).__name__})"))
+                message = f"the database refused a write ({type(origin).__name__})"
+                group[0].future.set_exception(StoreFailed(message, is_passing=is_out_of_reach(error)))
             return False
         for write, result in zip(group, results, strict=True):
             write.future.set_result(result)

@@ -25,17 +25,28 @@ _FACTS = ("report_id", "accession_number", "accession_number_issuer", "study_ins
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Arrival:
-    """A report on its way into the store: ``door`` is how it came, ``result_status`` what its sender calls it."""
+    """A report on its way into the store: ``door`` is how it came, ``result_status`` what its sender calls it.
+
+    ``message`` is what tells the message that brought it from every other of its sender. The same message sent again is
+    the same report; the same words in a later message are a later version, which has to be the newest.
+    """
 
     report: Report
     door: str
     result_status: str | None = None
+    message: tuple[str, ...] = ()
 
     @property
     def digest(self) -> bytes:
-        """Return what tells it from every other report: who it is of, its text, and its status."""
+        """Return what tells it from every other: who it is of, its text, its status, and its message if it has one."""
         report = self.report
-        parts = (*(getattr(report, name) for name in _FACTS), report.study_date, self.result_status, report.text)
+        parts = (
+            *(getattr(report, name) for name in _FACTS),
+            report.study_date,
+            self.result_status,
+            *self.message,
+            report.text,
+        )
         return hashlib.sha256(
             "\x1f".join("" if part is None else str(part) for part in parts).encode("utf-8", "surrogatepass")
         ).digest()
@@ -211,13 +222,7 @@ def find_studies(
 ) -> list[dict[str, Any]]:
     """Return the reports of a study with all their labels, the newest report first; exact matches only."""
     table = schema.reports
-    query = sa.select(table)
-    if accession_number is not None:
-        query = query.where(table.c.accession_number == accession_number)
-    if issuer is not None:
-        query = query.where(table.c.accession_number_issuer == issuer)
-    if study_instance_uid is not None:
-        query = query.where(table.c.study_instance_uid == study_instance_uid)
+    query = sa.select(table).where(_of_study(accession_number, issuer, study_instance_uid))
     found = {
         row.id: {
             **{name: getattr(row, name) for name in (*_FACTS, "study_date", "result_status", "door")},
@@ -234,6 +239,33 @@ def find_studies(
         for row in connection.execute(given):
             found[row.report]["labels"].append(stored_labels(row))
     return list(found.values())
+
+
+def delete_studies(
+    connection: sa.Connection,
+    *,
+    accession_number: str | None = None,
+    issuer: str | None = None,
+    study_instance_uid: str | None = None,
+) -> int:
+    """Delete the reports that `find_studies` finds, with labels and reviews, and return how many there were."""
+    of_study = _of_study(accession_number, issuer, study_instance_uid)
+    return int(connection.execute(sa.delete(schema.reports).where(of_study)).rowcount)
+
+
+def _of_study(
+    accession_number: str | None, issuer: str | None, study_instance_uid: str | None
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a report is of a study; raise `ValueError` where nothing names one."""
+    table = schema.reports
+    if accession_number is None and study_instance_uid is None:
+        raise ValueError("an accession number or a Study Instance UID names a study")
+    given = (
+        (table.c.accession_number, accession_number),
+        (table.c.accession_number_issuer, issuer),
+        (table.c.study_instance_uid, study_instance_uid),
+    )
+    return sa.and_(*(column == value for column, value in given if value is not None))
 
 
 def stored_labels(row: sa.Row[Any]) -> dict[str, Any]:

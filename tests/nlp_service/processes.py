@@ -128,40 +128,75 @@ class Served:
         return str(json.loads(body)["id"])
 
 
+class Postgres:
+    """A PostgreSQL server with a database of its own, which can be stopped and started again."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://radlabel@127.0.0.1:{self.port}/radlabel"
+        self._folder, self._programs = folder, programs
+        # The server refuses to run as root, and its user cannot enter pytest's folders.
+        self._as_user = (
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        )
+        if self._as_user:
+            shutil.chown(folder, "postgres", "postgres")
+        initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "radlabel"]
+        initdb += ["-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*self._as_user, *initdb], check=True, capture_output=True, cwd=folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, and wait until its database is there."""
+        options = ["-p", str(self.port), "-k", str(self._folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        self._process = subprocess.Popen(
+            [*self._as_user, str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+        )
+        psql = [str(self._programs / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "radlabel"]
+        deadline = time.monotonic() + READY_S
+        while True:
+            made = subprocess.run(
+                [*psql, "-d", "postgres", "-c", "CREATE DATABASE radlabel"], capture_output=True, check=False
+            )
+            if not made.returncode or b"already exists" in made.stderr:
+                return
+            assert self._process.poll() is None, "PostgreSQL ended"
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop the server; connections are ended."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast" shutdown
+            self._process.wait(60)
+            self._process = None
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Run a PostgreSQL server with an empty database."""
+    programs = postgres_programs()
+    assert programs is not None
+    folder = Path(tempfile.mkdtemp(prefix="radlabel-postgres-"))
+    try:
+        server = Postgres(folder, programs)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Run a PostgreSQL server with an empty database; give its URL."""
-    programs = postgres_programs()
-    assert programs is not None
-    # The server refuses to run as root, and its user cannot enter pytest's folders.
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="radlabel-postgres-"))
-    try:
-        if as_user:
-            shutil.chown(folder, "postgres", "postgres")
-        data, port = folder / "data", free_port()
-        initdb = [str(programs / "initdb"), "-D", str(data), "-U", "radlabel", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*as_user, *initdb], check=True, capture_output=True, cwd=folder)
-        options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        server = subprocess.Popen(
-            [*as_user, str(programs / "postgres"), "-D", str(data), *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-        )
-        try:
-            ask = [str(programs / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "radlabel", "-d", "postgres", "-c"]
-            deadline = time.monotonic() + READY_S
-            while subprocess.run([*ask, "CREATE DATABASE radlabel"], capture_output=True, check=False).returncode:
-                assert server.poll() is None, "PostgreSQL ended"
-                assert time.monotonic() < deadline, "PostgreSQL did not start"
-                time.sleep(0.1)
-            yield f"postgresql://radlabel@127.0.0.1:{port}/radlabel"
-        finally:
-            server.send_signal(signal.SIGINT)  # "fast" shutdown: connections are ended
-            server.wait(60)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres() as server:
+        yield server.url
 
 
 def upgrade_database(settings: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import sqlite3
@@ -106,6 +107,19 @@ def test_a_final_report_stands_beside_its_preliminary_one(tmp_path: Path) -> Non
         status, body = service.request("POST", "/v1/studies/search", {"accession_number": "A-1"})
         assert status == 200
         assert body.count(b'"result_status"') == 2  # the third message was the first again
+
+
+def test_what_was_corrected_back_to_what_it_was_is_the_newest(tmp_path: Path) -> None:
+    port = free_port()
+    there, not_there = "Pleural effusion.", "No pleural effusion."
+    messages = [oru(1, there), *(oru(1, text, "C") for text in (not_there, there, not_there))]
+    numbered = [message.replace(b"|M1", b"|%dM1" % i) for i, message in enumerate(messages)]
+    with served(tmp_path, port, RADLABEL_KEEP_TEXTS_DAYS="1") as service:
+        answers = asyncio.run(send_mllp("127.0.0.1", port, [*numbered, numbered[-1]]))
+        assert [answer.code for answer in answers] == ["AA"] * 5
+        _, body = service.request("POST", "/v1/studies/search", {"accession_number": "A-1"})
+    texts = [report["text"] for report in json.loads(body)["reports"]]
+    assert ["No pleural" in text for text in texts] == [True, False, True, False]  # the last came twice
 
 
 def test_what_is_not_in_the_networks_of_senders_is_turned_away(tmp_path: Path) -> None:
