@@ -181,10 +181,11 @@ def normalise(
     split: Annotated[str | None, typer.Option(help="Of a data set: this split alone.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring chest radiographs into one form: inverted ones turned round, edges without content cut off.
+    """Bring chest radiographs into one form: upright, air dark, edges without content cut off.
 
-    Writes the pictures as PNG, and DIR/normalised.csv with what was cut off and flags: inverted, collimated,
-    low_contrast, saturated, empty, not_frontal_format. No model is needed.
+    Writes the pictures as PNG, and DIR/normalised.csv with what was cut off, by how many degrees clockwise a film lay
+    turned, and flags: inverted, rotated, maybe_rotated (left as it is), collimated, lateral, not_frontal, low_contrast,
+    saturated, empty, not_frontal_format. No model is needed.
 
     For example:
 
