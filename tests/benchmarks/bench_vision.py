@@ -30,6 +30,7 @@ from models.vision.pictures import resize_plane
 from models.vision.recipe import Classification
 from models.vision.runtime import VisionModel
 from tests.benchmarks.finding_boxes import Sides, measure_boxes, pointing
+from tests.benchmarks.learning_curves import draw_curves, measure_curves
 from tests.benchmarks.measure import machine
 from tests.benchmarks.turned_films import measure_positions
 from tests.benchmarks.vision_material import SEEDS, TARGET, Bench, manifest, nih_folders, recipe, spread
@@ -209,6 +210,13 @@ def _flip(dataset: DatasetFolder, folder: Path, seed: int) -> set[str]:
     return {training[index]["image_id"] for index in drawn}
 
 
+def bench_learning_curves(bench: Bench) -> dict[str, Any]:
+    """NIH test split, Pneumonia: AUROC by the number of training patients, and the picture of it."""
+    curves = measure_curves(bench)
+    draw_curves(curves, bench.work / "learning-curves.png")
+    return curves
+
+
 def bench_positions(bench: Bench) -> dict[str, Any]:
     """Real training films turned and inverted on purpose: how `normalise` sets them right."""
     return measure_positions(bench.data)
@@ -221,6 +229,7 @@ PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "restoration": bench_restoration,
     "finding_boxes": bench_finding_boxes,
     "concordance": bench_concordance,
+    "learning_curves": bench_learning_curves,
 }
 
 
