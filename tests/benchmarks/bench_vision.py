@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,14 @@ import numpy as np
 from corpora.dataset.folder import DatasetFolder, open_dataset
 from corpora.weak_labels.shapes import split_lung_mask
 from models.vision.boxes import boxes_of_map
+from models.vision.brightening import (
+    NormalFilms,
+    choose_boxes,
+    extents_prior,
+    likeliest_point,
+    lung_cells,
+    probabilities,
+)
 from models.vision.evaluate import evaluate, score_rows
 from models.vision.masks import lung_boxes
 from models.vision.metrics import area_under_roc, with_interval
@@ -32,6 +40,7 @@ from models.vision.runtime import VisionModel
 from tests.benchmarks.finding_boxes import Sides, measure_boxes, pointing
 from tests.benchmarks.learning_curves import draw_curves, measure_curves
 from tests.benchmarks.measure import machine
+from tests.benchmarks.noted_places import agreement, cells_of, noted_picture, noted_places
 from tests.benchmarks.turned_films import measure_positions
 from tests.benchmarks.vision_material import SEEDS, TARGET, Bench, manifest, nih_folders, recipe, spread
 from tests.models.vision.folders import covid_folder
@@ -132,6 +141,7 @@ def bench_finding_boxes(bench: Bench) -> dict[str, Any]:
         found["methods"][name] = measure_boxes(parts, truth)
         middles = [[((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes] for boxes in parts]
         found["methods"][name]["pointing"] = pointing(middles, truth)
+    found["methods"] |= _brightening(bench, pictures, lungs, truth, found)
     for seed in SEEDS:
         model = VisionModel(bench.work / f"nih-reports-{seed}", threads=bench.threads)
         maps = model.classify(pictures).maps[:, 0]
@@ -139,6 +149,44 @@ def bench_finding_boxes(bench: Bench) -> dict[str, Any]:
         found["methods"][f"maps, seed {seed}"] = measure_boxes(mine, truth)
         points = [[_brightest_point(plane, mask)] for plane, mask in zip(maps, lungs, strict=True)]
         found["methods"][f"maps, seed {seed}"]["pointing"] = pointing(points, truth)
+    return found
+
+
+def _brightening(
+    bench: Bench, pictures: Sequence[Any], lungs: Sequence[Any], truth: Sequence[Sequence[Sides]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Boxes where the lungs are brighter than in training films with normal reports, with and without what notes name.
+
+    How far the notes of the COVID training pictures agree goes to ``facts``.
+    """
+    model = VisionModel(bench.work / "covid-segmentation", threads=bench.threads)
+    by_reports = nih_folders(bench)["silence"]
+    rows = by_reports.table(split="train").to_pylist()
+    names = [f"label:{label}" for label in by_reports.labels]
+    normal_rows = [row for row in rows if not any(row[name] in ("positive", "uncertain") for name in names)]
+    normal = NormalFilms(
+        [*cells_of(model, [(row["image_id"], by_reports.read_image(row["file"])) for row in normal_rows]).values()]
+    )
+    noted = list(noted_places(bench.data))
+    prior = extents_prior([(place.top, place.bottom) for place in noted if place.is_zoned])
+    films = cells_of(model, [(name, noted_picture(bench.data, name)) for name in sorted({p.image_id for p in noted})])
+    facts["normal films"] = len(normal_rows)
+    facts["agreement with notes"] = agreement(noted, films, normal, prior)
+    found: dict[str, Any] = {}
+    mine = [lung_cells(picture, mask) for picture, mask in zip(pictures, lungs, strict=True)]
+    for name, before in (("brightening", prior), ("brightening, no notes", extents_prior())):
+        chances = [None if film is None else probabilities(normal.evidence(film), before) for film in mine]
+        for count in (2, 1):
+            boxes = [
+                [] if film is None or chance is None else [box for box, _ in choose_boxes(chance, film.boxes, count)]
+                for film, chance in zip(mine, chances, strict=True)
+            ]
+            found[f"{name}, {count} an image"] = measure_boxes(boxes, truth)
+        points = [
+            [(-1.0, -1.0)] if film is None or chance is None else [likeliest_point(chance, film.boxes)]
+            for film, chance in zip(mine, chances, strict=True)
+        ]
+        found[f"{name}, 2 an image"]["pointing"] = pointing(points, truth)
     return found
 
 
