@@ -5,16 +5,33 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
 from nlp_service.api.app import create_app
 from nlp_service.errors import PortTaken
+from nlp_service.service import Service
 from nlp_service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 30
 _BACKLOG = 512
+
+
+class _Server(uvicorn.Server):
+    """Tells the service of a stop when it is asked for: the library does so when all connections are done, and one
+    that follows a job would not be.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._service.is_stopping = True
+        super().handle_exit(sig, frame)
 
 
 def run(settings: ServiceSettings) -> None:
@@ -39,7 +56,7 @@ def run(settings: ServiceSettings) -> None:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, app.state.service)
     scheme = "https" if settings.tls_certificate else "http"
     if sys.stderr.isatty():
         sys.stderr.write(f"radlabel: {scheme}://{settings.host}:{settings.port}/  (Ctrl-C stops it)\n")
