@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +129,23 @@ class _Requests:
         }
         return _Ask("POST", "/v1/studies/search", json=wanted)
 
+    @staticmethod
+    def _path(
+        path: str,
+        label_sets: Sequence[str] | None,
+        columns: Mapping[str, str] | None,
+        format: str | None,
+        store: bool,
+    ) -> _Ask:
+        body: dict[str, object] = {"path": path, "store": store}
+        if label_sets is not None:
+            body["label_sets"] = list(label_sets)
+        if columns:
+            body["columns"] = dict(columns)
+        if format:
+            body["format"] = format
+        return _Ask("POST", "/v1/jobs", json=body)
+
 
 class Client(_Requests):
     """A client that waits for its answers.
@@ -176,6 +194,18 @@ class Client(_Requests):
         with Path(path).open("rb") as stream:
             return self._object(self._upload(Path(path).name, stream, label_sets, columns, format, store))
 
+    def submit_path(
+        self,
+        path: str,
+        label_sets: Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        format: str | None = None,
+        store: bool = False,
+    ) -> Job:
+        """Start a job over a file or folder that lies on the server, under one of its job folders."""
+        return self._object(self._path(path, label_sets, columns, format, store))
+
     def jobs(self) -> list[Job]:
         """Return the last jobs, the newest first."""
         found: list[Job] = self._ask(_Ask("GET", "/v1/jobs"))["jobs"]
@@ -200,22 +230,20 @@ class Client(_Requests):
     def results(self, job_id: str) -> Iterator[Row]:
         """Yield the rows of a job that is done, as they arrive."""
         with self._stream(f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
-            for line in answer.iter_lines():
-                yield json.loads(line)
+            yield from _rows(answer.iter_bytes())
 
     def save_results(self, job_id: str, path: str | Path, format: ResultFormat | None = None) -> None:
         """Write the results of a job to a file, in the format that its suffix names."""
         target = Path(path)
         source = f"/v1/jobs/{job_id}/results?format={format or _format_of(target)}"
-        with self._stream(source) as answer, target.open("wb") as stream:
+        with self._stream(source) as answer, _written(target) as stream:
             for data in answer.iter_bytes():
                 stream.write(data)
 
     def rejects(self, job_id: str) -> Iterator[Row]:
         """Yield what is told of the rows that got no labels."""
         with self._stream(f"/v1/jobs/{job_id}/rejects") as answer:
-            for line in answer.iter_lines():
-                yield json.loads(line)
+            yield from _rows(answer.iter_bytes())
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job."""
@@ -328,6 +356,18 @@ class AsyncClient(_Requests):
         with await asyncio.to_thread(source.open, "rb") as stream:
             return await self._object(self._upload(source.name, stream, label_sets, columns, format, store))
 
+    async def submit_path(
+        self,
+        path: str,
+        label_sets: Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        format: str | None = None,
+        store: bool = False,
+    ) -> Job:
+        """Start a job over a file or folder that lies on the server, under one of its job folders."""
+        return await self._object(self._path(path, label_sets, columns, format, store))
+
     async def jobs(self) -> list[Job]:
         """Return the last jobs, the newest first."""
         found: list[Job] = (await self._ask(_Ask("GET", "/v1/jobs")))["jobs"]
@@ -349,15 +389,24 @@ class AsyncClient(_Requests):
 
     async def results(self, job_id: str) -> AsyncIterator[Row]:
         """Yield the rows of a job that is done, as they arrive."""
-        try:
-            async with self._http.stream("GET", f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
-                if answer.is_error:
-                    await answer.aread()
-                    _check(answer)
-                async for line in answer.aiter_lines():
-                    yield json.loads(line)
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from None
+        async with self._stream(f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
+            async for row in _rows_async(answer.aiter_bytes()):
+                yield row
+
+    async def save_results(self, job_id: str, path: str | Path, format: ResultFormat | None = None) -> None:
+        """Write the results of a job to a file, in the format that its suffix names."""
+        target = Path(path)
+        source = f"/v1/jobs/{job_id}/results?format={format or _format_of(target)}"
+        async with self._stream(source) as answer:
+            with _written(target) as stream:
+                async for data in answer.aiter_bytes():
+                    await asyncio.to_thread(stream.write, data)
+
+    async def rejects(self, job_id: str) -> AsyncIterator[Row]:
+        """Yield what is told of the rows that got no labels."""
+        async with self._stream(f"/v1/jobs/{job_id}/rejects") as answer:
+            async for row in _rows_async(answer.aiter_bytes()):
+                yield row
 
     async def cancel(self, job_id: str) -> Job:
         """Stop a job."""
@@ -383,6 +432,11 @@ class AsyncClient(_Requests):
         """Return the label sets with their labels."""
         return await self._object(_Ask("GET", "/v1/labels"))
 
+    async def vocabulary(self) -> list[Row]:
+        """Return the findings that are looked for."""
+        found: list[Row] = (await self._ask(_Ask("GET", "/v1/vocabulary")))["findings"]
+        return found
+
     async def model(self) -> Row:
         """Return which model reads, with its card."""
         return await self._object(_Ask("GET", "/v1/model"))
@@ -405,6 +459,67 @@ class AsyncClient(_Requests):
             await asyncio.sleep(_asked_pause(answer, pause))
         _check(answer)
         return answer
+
+    @asynccontextmanager
+    async def _stream(self, path: str) -> AsyncGenerator[httpx.Response]:
+        try:
+            async with self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    _check(answer)
+                yield answer
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from None
+
+
+class _Lines:
+    r"""Cuts bytes that arrive in pieces into lines, at ``\n`` alone: other line ends may stand within a JSON string."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that end in ``data``."""
+        *whole, rest = data.split(b"\n")
+        if whole:
+            whole[0] = b"".join((*self._rest, whole[0]))
+            self._rest = []
+        self._rest.append(rest)
+        return whole
+
+    def end(self) -> list[bytes]:
+        """Return the last line, where it does not end in a line end."""
+        rest = b"".join(self._rest)
+        return [rest] if rest else []
+
+
+def _rows(pieces: Iterable[bytes]) -> Iterator[Row]:
+    lines = _Lines()
+    for data in pieces:
+        yield from map(json.loads, lines.feed(data))
+    yield from map(json.loads, lines.end())
+
+
+async def _rows_async(pieces: AsyncIterator[bytes]) -> AsyncIterator[Row]:
+    lines = _Lines()
+    async for data in pieces:
+        for line in lines.feed(data):
+            yield json.loads(line)
+    for line in lines.end():
+        yield json.loads(line)
+
+
+@contextmanager
+def _written(path: Path) -> Generator[IO[bytes]]:
+    """Open a file that is there under its name once it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _batches(reports: Iterable[Report]) -> Iterator[list[Report]]:
