@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-from corpora.errors import RowInvalid
+from corpora.errors import RowInvalid, SourceUnreadable
 from corpora.reports import Report
 from corpora.sources import SOURCES, TABLES, iter_records, recognise_format
 from corpora.sources.text_folder import iter_files
@@ -122,6 +122,19 @@ def iter_chunks(
             index += 1
     if items:
         yield Chunk(index, tuple(items))
+
+
+def within(chunks: Iterable[Chunk], limit: int, name: str) -> Iterator[Chunk]:
+    """Yield chunks as long as their texts have no more than ``limit`` characters together.
+
+    Raises `SourceUnreadable` beyond: formats that hold a value once for many rows unpack to any size.
+    """
+    characters = 0
+    for chunk in chunks:
+        characters += sum(len(item[1].text) for item in chunk.items if not isinstance(item, Reject))
+        if characters > limit:
+            raise SourceUnreadable(f"{name}: unpacks to more than {limit:,} bytes")
+        yield chunk
 
 
 def _iter_items(inputs: Iterable[Input], columns: Mapping[str, str] | None, encoding: str | None) -> Iterator[Item]:

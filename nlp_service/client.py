@@ -10,126 +10,42 @@ nothing of a report.
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 import time
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import Any, Self
 
 import httpx
 
-from corpora.errors import RadlabelError
 from corpora.reports import Report
-from nlp_service._version import __version__
+from nlp_service.client_requests import (
+    AGAIN,
+    BATCH,
+    ENDED,
+    Ask,
+    Job,
+    Requests,
+    ResultFormat,
+    Row,
+    ServiceProblem,
+    asked_pause,
+    batches,
+    check,
+    format_of,
+    pauses,
+    rows,
+    rows_async,
+    tries,
+    unreachable,
+)
+from nlp_service.part_folder import written_whole
 
-ENDED = frozenset({"done", "failed", "cancelled"})
-BATCH = 200  # reports a request: a request of 1,000 would make others wait
-_TRIES = 8
-_LONGEST_WAIT_S = 30.0
-_AGAIN = frozenset({429, 503})
-_POLL_S = (0.1, 2.0)
-
-Row = dict[str, Any]
-Job = dict[str, Any]
-ResultFormat = Literal["jsonl", "csv", "parquet"]
-
-
-class ServiceProblem(RadlabelError, RuntimeError):
-    """The service refused a request, or could not be reached.
-
-    ``status`` is that of HTTP, 0 if there was no answer; ``kind`` ends the type of the problem (``queue-full``);
-    ``fields`` are the fields at fault, each with its reason.
-    """
-
-    def __init__(self, title: str, *, status: int = 0, kind: str = "", fields: Mapping[str, str] | None = None) -> None:
-        self.status = status
-        self.kind = kind
-        self.fields = dict(fields or {})
-        told = "".join(f"; {name}: {reason}" for name, reason in self.fields.items())
-        super().__init__(f"{title}{f' ({status})' if status else ''}{told}")
+__all__ = ["BATCH", "ENDED", "AsyncClient", "Client", "Job", "ResultFormat", "Row", "ServiceProblem"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Ask:
-    """A request, and how long it may be tried again."""
-
-    method: str
-    path: str
-    json: object = None
-    data: Mapping[str, str] | None = None
-    file: tuple[str, IO[bytes]] | None = None
-
-    def arguments(self) -> dict[str, Any]:
-        if self.file is None:
-            return {"json": self.json} if self.json is not None else {}
-        name, stream = self.file
-        stream.seek(0)  # it may be sent for the second time
-        return {"data": dict(self.data or {}), "files": {"file": (name, stream, "application/octet-stream")}}
-
-
-class _Requests:
-    """What the two clients have in common: which requests there are, and what answers mean."""
-
-    def __init__(self, url: str, key: str | None, timeout_s: float) -> None:
-        self._options: dict[str, Any] = {
-            "base_url": url.rstrip("/"),
-            "timeout": timeout_s,
-            "headers": {"User-Agent": f"radlabel/{__version__}", **({"Authorization": f"Bearer {key}"} if key else {})},
-        }
-
-    @staticmethod
-    def _label(reports: Sequence[Report], label_sets: Sequence[str] | None, store: bool) -> _Ask:
-        items = [
-            {
-                "report_id": report.report_id,
-                "text": report.text,
-                "accession_number": report.accession_number,
-                "accession_number_issuer": report.accession_number_issuer,
-                "study_instance_uid": report.study_instance_uid,
-                "patient_id": report.patient_id,
-                "study_date": report.study_date.isoformat() if report.study_date else None,
-                "modality": report.modality,
-            }
-            for report in reports
-        ]
-        body: dict[str, object] = {"reports": items, "store": store}
-        if label_sets is not None:
-            body["label_sets"] = list(label_sets)
-        return _Ask("POST", "/v1/label", json=body)
-
-    @staticmethod
-    def _upload(
-        name: str,
-        stream: IO[bytes],
-        label_sets: Sequence[str] | None,
-        columns: Mapping[str, str] | None,
-        format: str | None,
-        store: bool,
-    ) -> _Ask:
-        data = {"store": "true" if store else "false"}
-        if label_sets is not None:
-            data["label_sets"] = ",".join(label_sets)
-        if columns:
-            data["columns"] = json.dumps(dict(columns))
-        if format:
-            data["format"] = format
-        return _Ask("POST", "/v1/jobs", data=data, file=(name, stream))
-
-    @staticmethod
-    def _search(accession_number: str | None, issuer: str | None, study_instance_uid: str | None) -> _Ask:
-        wanted = {
-            "accession_number": accession_number,
-            "accession_number_issuer": issuer,
-            "study_instance_uid": study_instance_uid,
-        }
-        return _Ask("POST", "/v1/studies/search", json=wanted)
-
-
-class Client(_Requests):
+class Client(Requests):
     """A client that waits for its answers.
 
     Busy services are asked again, as their ``Retry-After`` says, for some minutes at most.
@@ -160,7 +76,7 @@ class Client(_Requests):
         self, reports: Iterable[Report], label_sets: Sequence[str] | None = None, *, store: bool = False
     ) -> Iterator[Row]:
         """Yield a row for each report, in order; any number of reports, a few hundred a request."""
-        for batch in _batches(reports):
+        for batch in batches(reports):
             yield from self._ask(self._label(batch, label_sets, store))["results"]
 
     def submit_job(
@@ -176,19 +92,31 @@ class Client(_Requests):
         with Path(path).open("rb") as stream:
             return self._object(self._upload(Path(path).name, stream, label_sets, columns, format, store))
 
+    def submit_path(
+        self,
+        path: str,
+        label_sets: Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        format: str | None = None,
+        store: bool = False,
+    ) -> Job:
+        """Start a job over a file or folder that lies on the server, under one of its job folders."""
+        return self._object(self._path(path, label_sets, columns, format, store))
+
     def jobs(self) -> list[Job]:
         """Return the last jobs, the newest first."""
-        found: list[Job] = self._ask(_Ask("GET", "/v1/jobs"))["jobs"]
+        found: list[Job] = self._ask(Ask("GET", "/v1/jobs"))["jobs"]
         return found
 
     def job(self, job_id: str) -> Job:
         """Return a job, and how far it is."""
-        return self._object(_Ask("GET", f"/v1/jobs/{job_id}"))
+        return self._object(Ask("GET", f"/v1/jobs/{job_id}"))
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Wait until a job has ended, and return it; raise `TimeoutError` if it takes longer than ``timeout_s``."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for pause in _pauses():
+        for pause in pauses():
             job = self.job(job_id)
             if job["state"] in ENDED:
                 return job
@@ -200,30 +128,28 @@ class Client(_Requests):
     def results(self, job_id: str) -> Iterator[Row]:
         """Yield the rows of a job that is done, as they arrive."""
         with self._stream(f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
-            for line in answer.iter_lines():
-                yield json.loads(line)
+            yield from rows(answer.iter_bytes())
 
     def save_results(self, job_id: str, path: str | Path, format: ResultFormat | None = None) -> None:
         """Write the results of a job to a file, in the format that its suffix names."""
         target = Path(path)
-        source = f"/v1/jobs/{job_id}/results?format={format or _format_of(target)}"
-        with self._stream(source) as answer, target.open("wb") as stream:
+        source = f"/v1/jobs/{job_id}/results?format={format or format_of(target)}"
+        with self._stream(source) as answer, written_whole(target) as stream:
             for data in answer.iter_bytes():
                 stream.write(data)
 
     def rejects(self, job_id: str) -> Iterator[Row]:
         """Yield what is told of the rows that got no labels."""
         with self._stream(f"/v1/jobs/{job_id}/rejects") as answer:
-            for line in answer.iter_lines():
-                yield json.loads(line)
+            yield from rows(answer.iter_bytes())
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job."""
-        return self._object(_Ask("POST", f"/v1/jobs/{job_id}/cancel"))
+        return self._object(Ask("POST", f"/v1/jobs/{job_id}/cancel"))
 
     def delete(self, job_id: str) -> None:
         """Delete a job with its results."""
-        self._answer(_Ask("DELETE", f"/v1/jobs/{job_id}"))
+        self._answer(Ask("DELETE", f"/v1/jobs/{job_id}"))
 
     def search(
         self,
@@ -239,34 +165,34 @@ class Client(_Requests):
 
     def labels(self) -> Row:
         """Return the label sets with their labels."""
-        return self._object(_Ask("GET", "/v1/labels"))
+        return self._object(Ask("GET", "/v1/labels"))
 
     def vocabulary(self) -> list[Row]:
         """Return the findings that are looked for."""
-        found: list[Row] = self._ask(_Ask("GET", "/v1/vocabulary"))["findings"]
+        found: list[Row] = self._ask(Ask("GET", "/v1/vocabulary"))["findings"]
         return found
 
     def model(self) -> Row:
         """Return which model reads, with its card."""
-        return self._object(_Ask("GET", "/v1/model"))
+        return self._object(Ask("GET", "/v1/model"))
 
-    def _object(self, ask: _Ask) -> Row:
+    def _object(self, ask: Ask) -> Row:
         found: Row = self._ask(ask)
         return found
 
-    def _ask(self, ask: _Ask) -> Any:
+    def _ask(self, ask: Ask) -> Any:
         return self._answer(ask).json()
 
-    def _answer(self, ask: _Ask) -> httpx.Response:
-        for pause in _tries():
+    def _answer(self, ask: Ask) -> httpx.Response:
+        for pause in tries():
             try:
                 answer = self._http.request(ask.method, ask.path, **ask.arguments())
             except httpx.HTTPError as error:
-                raise _unreachable(error) from None
-            if answer.status_code not in _AGAIN or pause is None:
+                raise unreachable(error) from None
+            if answer.status_code not in AGAIN or pause is None:
                 break
-            time.sleep(_asked_pause(answer, pause))
-        _check(answer)
+            time.sleep(asked_pause(answer, pause))
+        check(answer)
         return answer
 
     @contextmanager
@@ -275,13 +201,13 @@ class Client(_Requests):
             with self._http.stream("GET", path) as answer:
                 if answer.is_error:
                     answer.read()
-                    _check(answer)
+                    check(answer)
                 yield answer
         except httpx.HTTPError as error:
-            raise _unreachable(error) from None
+            raise unreachable(error) from None
 
 
-class AsyncClient(_Requests):
+class AsyncClient(Requests):
     """A client for asyncio; its methods are those of `Client`, to be awaited.
 
     >>> async def label() -> None:  # doctest: +SKIP
@@ -309,10 +235,10 @@ class AsyncClient(_Requests):
         self, reports: Iterable[Report], label_sets: Sequence[str] | None = None, *, store: bool = False
     ) -> list[Row]:
         """Return a row for each report, in order."""
-        rows: list[Row] = []
-        for batch in _batches(reports):
-            rows += (await self._ask(self._label(batch, label_sets, store)))["results"]
-        return rows
+        answered: list[Row] = []
+        for batch in batches(reports):
+            answered += (await self._ask(self._label(batch, label_sets, store)))["results"]
+        return answered
 
     async def submit_job(
         self,
@@ -328,19 +254,31 @@ class AsyncClient(_Requests):
         with await asyncio.to_thread(source.open, "rb") as stream:
             return await self._object(self._upload(source.name, stream, label_sets, columns, format, store))
 
+    async def submit_path(
+        self,
+        path: str,
+        label_sets: Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        format: str | None = None,
+        store: bool = False,
+    ) -> Job:
+        """Start a job over a file or folder that lies on the server, under one of its job folders."""
+        return await self._object(self._path(path, label_sets, columns, format, store))
+
     async def jobs(self) -> list[Job]:
         """Return the last jobs, the newest first."""
-        found: list[Job] = (await self._ask(_Ask("GET", "/v1/jobs")))["jobs"]
+        found: list[Job] = (await self._ask(Ask("GET", "/v1/jobs")))["jobs"]
         return found
 
     async def job(self, job_id: str) -> Job:
         """Return a job, and how far it is."""
-        return await self._object(_Ask("GET", f"/v1/jobs/{job_id}"))
+        return await self._object(Ask("GET", f"/v1/jobs/{job_id}"))
 
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Wait until a job has ended, and return it; raise `TimeoutError` if it takes longer than ``timeout_s``."""
         async with asyncio.timeout(timeout_s):
-            for pause in _pauses():
+            for pause in pauses():
                 job = await self.job(job_id)
                 if job["state"] in ENDED:
                     return job
@@ -349,23 +287,32 @@ class AsyncClient(_Requests):
 
     async def results(self, job_id: str) -> AsyncIterator[Row]:
         """Yield the rows of a job that is done, as they arrive."""
-        try:
-            async with self._http.stream("GET", f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
-                if answer.is_error:
-                    await answer.aread()
-                    _check(answer)
-                async for line in answer.aiter_lines():
-                    yield json.loads(line)
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from None
+        async with self._stream(f"/v1/jobs/{job_id}/results?format=jsonl") as answer:
+            async for row in rows_async(answer.aiter_bytes()):
+                yield row
+
+    async def save_results(self, job_id: str, path: str | Path, format: ResultFormat | None = None) -> None:
+        """Write the results of a job to a file, in the format that its suffix names."""
+        target = Path(path)
+        source = f"/v1/jobs/{job_id}/results?format={format or format_of(target)}"
+        async with self._stream(source) as answer:
+            with written_whole(target) as stream:
+                async for data in answer.aiter_bytes():
+                    await asyncio.to_thread(stream.write, data)
+
+    async def rejects(self, job_id: str) -> AsyncIterator[Row]:
+        """Yield what is told of the rows that got no labels."""
+        async with self._stream(f"/v1/jobs/{job_id}/rejects") as answer:
+            async for row in rows_async(answer.aiter_bytes()):
+                yield row
 
     async def cancel(self, job_id: str) -> Job:
         """Stop a job."""
-        return await self._object(_Ask("POST", f"/v1/jobs/{job_id}/cancel"))
+        return await self._object(Ask("POST", f"/v1/jobs/{job_id}/cancel"))
 
     async def delete(self, job_id: str) -> None:
         """Delete a job with its results."""
-        await self._answer(_Ask("DELETE", f"/v1/jobs/{job_id}"))
+        await self._answer(Ask("DELETE", f"/v1/jobs/{job_id}"))
 
     async def search(
         self,
@@ -381,83 +328,43 @@ class AsyncClient(_Requests):
 
     async def labels(self) -> Row:
         """Return the label sets with their labels."""
-        return await self._object(_Ask("GET", "/v1/labels"))
+        return await self._object(Ask("GET", "/v1/labels"))
+
+    async def vocabulary(self) -> list[Row]:
+        """Return the findings that are looked for."""
+        found: list[Row] = (await self._ask(Ask("GET", "/v1/vocabulary")))["findings"]
+        return found
 
     async def model(self) -> Row:
         """Return which model reads, with its card."""
-        return await self._object(_Ask("GET", "/v1/model"))
+        return await self._object(Ask("GET", "/v1/model"))
 
-    async def _object(self, ask: _Ask) -> Row:
+    async def _object(self, ask: Ask) -> Row:
         found: Row = await self._ask(ask)
         return found
 
-    async def _ask(self, ask: _Ask) -> Any:
+    async def _ask(self, ask: Ask) -> Any:
         return (await self._answer(ask)).json()
 
-    async def _answer(self, ask: _Ask) -> httpx.Response:
-        for pause in _tries():
+    async def _answer(self, ask: Ask) -> httpx.Response:
+        for pause in tries():
             try:
                 answer = await self._http.request(ask.method, ask.path, **ask.arguments())
             except httpx.HTTPError as error:
-                raise _unreachable(error) from None
-            if answer.status_code not in _AGAIN or pause is None:
+                raise unreachable(error) from None
+            if answer.status_code not in AGAIN or pause is None:
                 break
-            await asyncio.sleep(_asked_pause(answer, pause))
-        _check(answer)
+            await asyncio.sleep(asked_pause(answer, pause))
+        check(answer)
         return answer
 
-
-def _batches(reports: Iterable[Report]) -> Iterator[list[Report]]:
-    batch: list[Report] = []
-    for report in reports:
-        batch.append(report)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _tries() -> Iterator[float | None]:
-    """Yield the pause after each try, and ``None`` for the last."""
-    for n in range(_TRIES - 1):
-        # Many clients that were refused together must not come again together.
-        yield min(0.5 * 2**n, _LONGEST_WAIT_S) * random.uniform(0.5, 1.0)
-    yield None
-
-
-def _asked_pause(answer: httpx.Response, pause: float) -> float:
-    asked = answer.headers.get("Retry-After", "")
-    return min(float(asked) if asked.isdecimal() else pause, _LONGEST_WAIT_S) * random.uniform(1.0, 1.2)
-
-
-def _pauses() -> Iterator[float]:
-    pause, longest = _POLL_S
-    while True:
-        yield pause
-        pause = min(1.5 * pause, longest)
-
-
-def _format_of(path: Path) -> str:
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in ("jsonl", "csv", "parquet"):
-        raise ValueError(f"{path.name}: the suffix must be .jsonl, .csv or .parquet")
-    return suffix
-
-
-def _check(answer: httpx.Response) -> None:
-    if not answer.is_error:
-        return
-    try:
-        problem = answer.json()
-        fields = {str(error["field"]): str(error["reason"]) for error in problem.get("errors") or ()}
-        title = str(problem["title"]) + (f": {problem['detail']}" if problem.get("detail") else "")
-        kind = str(problem["type"]).rpartition(":")[2]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # Something else answered: a proxy, another service. What it says is not repeated.
-        raise ServiceProblem("the answer is none of radlabel's", status=answer.status_code) from None
-    raise ServiceProblem(title, status=answer.status_code, kind=kind, fields=fields)
-
-
-def _unreachable(error: httpx.HTTPError) -> ServiceProblem:
-    return ServiceProblem(f"the service cannot be reached ({type(error).__name__})")
+    @asynccontextmanager
+    async def _stream(self, path: str) -> AsyncGenerator[httpx.Response]:
+        try:
+            async with self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    check(answer)
+                yield answer
+        except httpx.HTTPError as error:
+            raise unreachable(error) from None

@@ -6,12 +6,14 @@ import logging
 import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
 from nlp_service.api.app import create_app
 from nlp_service.errors import PortTaken
 from nlp_service.process import end_at_last, keep_to_itself
+from nlp_service.service import Service
 from nlp_service.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -20,15 +22,23 @@ _BACKLOG = 512
 
 
 class _Server(uvicorn.Server):
-    """The library's server, with an end to its stop."""
+    """The library's server, which tells the service of a stop when it is asked for, and comes to an end.
 
-    def __init__(self, config: uvicorn.Config, settings: ServiceSettings) -> None:
+    The library does so when all connections are done, and one that follows a job would not be.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._settings = settings
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._service.is_stopping = True
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as the library does; see `end_at_last`."""
-        end_at_last(self._settings)
+        end_at_last(self._service.settings)
         await super().shutdown(sockets)
 
 
@@ -55,7 +65,7 @@ def run(settings: ServiceSettings) -> None:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-    server = _Server(config, settings)
+    server = _Server(config, app.state.service)
     scheme = "https" if settings.tls_certificate else "http"
     if sys.stderr.isatty():
         sys.stderr.write(f"radlabel: {scheme}://{settings.host}:{settings.port}/  (Ctrl-C stops it)\n")

@@ -53,6 +53,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.state = "starting"
+        self.is_stopping = False  # from the signal on; `state` says so when requests under way are done
         self.fault: str | None = None
         self.jobs: JobRunner | None = None
         self.datasets: DatasetRunner | None = None
@@ -115,6 +116,7 @@ class Service:
     def close(self) -> None:
         """Finish what is under way, and stop."""
         self.state = "stopping"
+        self.is_stopping = True
         self._stop.set()
         self._arrived.set()
         for thread in self._threads:
@@ -169,11 +171,17 @@ class Service:
 
         return self.writer.submit(write)
 
-    def take_in(self, arrivals: Sequence[Arrival], deed: Deed) -> Future[None]:
-        """Store reports to be labeled later, by this process or the next: done once they are on the disk."""
+    def take_in(self, arrivals: Sequence[Arrival], deed: Deed, *, withdrawn: Sequence[Arrival] = ()) -> Future[None]:
+        """Store reports to be labeled later, by this process or the next: done once they are on the disk.
+
+        Of those ``withdrawn`` is stored that they were, without text and labels.
+        """
 
         def write(connection: sa.Connection) -> None:
-            add_reports(connection, arrivals, keep_texts=self.settings.keep_texts_days > 0, is_waiting=True)
+            if arrivals:
+                add_reports(connection, arrivals, keep_texts=self.settings.keep_texts_days > 0, is_waiting=True)
+            if withdrawn:
+                add_reports(connection, withdrawn, keep_texts=False)
             record(connection, [deed])
 
         future = self.writer.submit(write)

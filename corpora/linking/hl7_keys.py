@@ -1,4 +1,4 @@
-"""Reports of HL7 v2 files with how far they are: OBR-25 says it, and `corpora.Report` has no place for it."""
+"""Reports of HL7 v2 files with how far they are: OBR-25 and ORC-1 say it, and `corpora.Report` has no place for it."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ def _read(source: str, row: int, message: bytes | str, options: ReadOptions) -> 
 
 
 def _status(item: OruReport) -> ReportStatus | None:
+    if item.is_cancelled:
+        return ReportStatus.CANCELLED
     status = _STATUS.get(item.result_status) if item.result_status else None
     if status in (ReportStatus.CANCELLED, ReportStatus.PRELIMINARY):
         return status

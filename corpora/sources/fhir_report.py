@@ -31,6 +31,8 @@ DICOM_UID = "urn:dicom:uid"
 _PLAIN = ("text/plain", "text/markdown", "")
 _HTML = ("text/html", "application/xhtml+xml")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._:-]+)", re.IGNORECASE)
+# http://hl7.org/fhir/R4/valueset-diagnostic-report-status.html: what such a report says does not hold.
+_WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 _ELEMENT = re.compile(r"[a-z][A-Za-z]{0,40}")
 # What pydantic calls a fault: what OperationOutcome calls it (issue-type), and in words. Its own words can quote.
 _FAULTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -107,7 +109,8 @@ def report_of_resource(
     Raises
     ------
     ResourceInvalid
-        The resource is no DiagnosticReport of valid form, or its text comes in a form that is not read.
+        The resource is no DiagnosticReport of valid form, its text comes in a form that is not read, or it was
+        withdrawn.
 
     >>> report = report_of_resource(
     ...     {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "code": {"text": "Chest"},
@@ -116,6 +119,12 @@ def report_of_resource(
     ('r1', 'No pneumothorax.')
     """
     checked = check_diagnostic_report(resource)
+    if checked.get("status") in _WITHDRAWN:
+        raise ResourceInvalid(
+            "says that the report was cancelled or entered in error: it gets no labels",
+            expression="DiagnosticReport.status",
+            issue="business-rule",
+        )
     related = {**related, **_contained(checked)}
     studies = [*_referenced(checked.get("imagingStudy"), related)]
     orders = [*_referenced(checked.get("basedOn"), related)]

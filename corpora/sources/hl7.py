@@ -53,7 +53,8 @@ def iter_records(path: Path, options: ReadOptions) -> Iterator[Record]:
     """Yield a record per order, in the order of files, messages and segments; rows count them.
 
     ``columns`` map a field of a report to the place where these messages have it: ``accession_number=OBR-20``. A
-    message that cannot be read costs one row. Of the ids seen 16 bytes each are kept.
+    message that cannot be read costs one row, and so does a report whose order was cancelled. Of the ids seen 16 bytes
+    each are kept.
     """
     _check_locations(path, options.columns)
     row = 0
@@ -62,18 +63,23 @@ def iter_records(path: Path, options: ReadOptions) -> Iterator[Record]:
         files = iter_files(path, SUFFIXES) if path.is_dir() else iter((path,))
     for file in files:
         for message in _iter_messages(file, is_alone=file is path):
-            for record in _read(path.name, row + 1, message, options):
+            for item in _read(path.name, row + 1, message, options):
                 row += 1
-                if isinstance(record, RowInvalid):
-                    yield record
+                if isinstance(item, RowInvalid):
+                    yield item
                     continue
+                record = item.report
                 key = blake2b(record.report_id.encode(), digest_size=16).digest()
                 versions[key] = versions.get(key, 0) + 1
+                if item.is_cancelled:
+                    reason = "is of an order that was cancelled (ORC-1, OBR-25)"
+                    yield RowInvalid(source=path.name, row=row, reason=reason)
+                    continue
                 is_new = versions[key] == 1
                 yield record if is_new else replace(record, report_id=f"{record.report_id}:{versions[key]}")
 
 
-def _read(source: str, row: int, message: bytes | str, options: ReadOptions) -> list[Record]:
+def _read(source: str, row: int, message: bytes | str, options: ReadOptions) -> list[OruReport | RowInvalid]:
     if isinstance(message, str):
         return [RowInvalid(source=source, row=row, reason=message)]
     try:
@@ -81,7 +87,7 @@ def _read(source: str, row: int, message: bytes | str, options: ReadOptions) -> 
     except MessageInvalid as invalid:
         reason = f"{invalid.reason} (HL7 error {invalid.error_code})"
         return [RowInvalid(source=source, row=row, field=invalid.place, reason=reason)]
-    return [item.report for item in oru.reports]
+    return list(oru.reports)
 
 
 def _iter_messages(file: Path, *, is_alone: bool) -> Iterator[bytes | str]:

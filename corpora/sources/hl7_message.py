@@ -21,6 +21,7 @@ from corpora.reports import Report
 # Table 0357, in the words of v2.5.1.
 ERROR_CODES: Mapping[int, str] = MappingProxyType(
     {
+        0: "Message accepted",
         100: "Segment sequence error",
         101: "Required field missing",
         102: "Data type error",
@@ -58,6 +59,10 @@ class ResultStatus(StrEnum):
     CANCELLED = "X"
     UNKNOWN_ORDER = "Y"
     UNKNOWN_PATIENT = "Z"
+
+
+# Table 0119, order control (ORC-1): the order was cancelled or discontinued, as told by either side.
+_CANCELLING = frozenset({"CA", "CR", "OC", "DC", "DR", "OD"})
 
 
 class MessageInvalid(RadlabelError, ValueError):
@@ -105,6 +110,11 @@ class OruReport:
     is_addendum: bool = False
     is_correction: bool = False
     order_control: str | None = None  # ORC-1, table 0119
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Tell whether the order is no more, by ORC-1 or OBR-25: a text that comes with it is no result."""
+        return self.result_status is ResultStatus.CANCELLED or self.order_control in _CANCELLING
 
     def __repr__(self) -> str:
         return f"OruReport({self.result_status.name if self.result_status else 'no status'}, {self.report!r})"

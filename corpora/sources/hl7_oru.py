@@ -122,13 +122,13 @@ def _segments(message: bytes, header: MessageHeader) -> hl7.Message:
     marks = header.delimiters
     if sum(map(text.count, (marks.field, *marks.encoding_characters))) > MAX_SEPARATORS:
         raise MessageInvalid(f"has more than {MAX_SEPARATORS:,} delimiters", segment="MSH", error_code=104)
-    lines: list[str] = []
+    lines: list[list[str]] = []  # of each segment
     for line in re.split(r"\r\n|\r|\n", text):
         if _SEGMENT_START.fullmatch(line[:3]) and line[3:4] == marks.field:
-            lines.append(line)
+            lines.append([line])
         elif line.strip() and lines:
-            lines[-1] += "\n" + line
-    parsed: hl7.Message = hl7.parse("\r".join(lines))
+            lines[-1].append(line)
+    parsed: hl7.Message = hl7.parse("\r".join("\n".join(segment) for segment in lines))
     return parsed
 
 

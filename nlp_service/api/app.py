@@ -89,7 +89,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     ):
         app.include_router(router)
     app.include_router(page)
-    app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
+    app.add_middleware(Guard, service=service)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from corpora.errors import LabelSetUnknown
 from corpora.findings import LabeledReport
@@ -18,7 +19,7 @@ from nlp_service.api.problems import FieldProblem, Problem
 from nlp_service.label_queue import QueueClosed, QueueFull
 from nlp_service.service import Service
 from nlp_service.store.group_writer import StoreFailed
-from nlp_service.store.keys import Scope
+from nlp_service.store.keys import ApiKey, Scope
 
 T = TypeVar("T")
 bearer = HTTPBearer(auto_error=False, description="A key made by `radlabel keys create`", scheme_name="API key")
@@ -37,6 +38,30 @@ def get_service(request: Request) -> Service:
 Ready = Annotated[Service, Depends(get_service)]
 
 
+async def known_key(service: Service, authorization: str) -> ApiKey:
+    """Return the key that a request's ``Authorization`` names, or raise the problem that says what is wrong with it."""
+    scheme, token = get_authorization_scheme_param(authorization)
+    if scheme.lower() != "bearer" or not token:
+        service.metrics.refused.labels("no key").inc()
+        raise Problem(
+            401,
+            "no-key",
+            "An API key is needed",
+            "Send it as Authorization: Bearer <key>; keys are made by `radlabel keys create`.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    key = await run_in_threadpool(service.key_of, token)
+    if key is None:
+        service.metrics.refused.labels("unknown key").inc()
+        raise Problem(
+            401,
+            "unknown-key",
+            "This API key is not known",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
+    return key
+
+
 class Allowed:
     """A dependency that lets requests of a scope through, and returns the id of their key."""
 
@@ -50,26 +75,9 @@ class Allowed:
     ) -> str | None:
         """Return the key's id, or ``None`` where no keys are needed."""
         service: Service = request.app.state.service
-        if credentials is None:
-            if not service.settings.needs_keys:
-                return None
-            service.metrics.refused.labels("no key").inc()
-            raise Problem(
-                401,
-                "no-key",
-                "An API key is needed",
-                "Send it as Authorization: Bearer <key>; keys are made by `radlabel keys create`.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        key = await run_in_threadpool(service.key_of, credentials.credentials)
-        if key is None:
-            service.metrics.refused.labels("unknown key").inc()
-            raise Problem(
-                401,
-                "unknown-key",
-                "This API key is not known",
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-            )
+        if credentials is None and not service.settings.needs_keys:
+            return None
+        key = await known_key(service, request.headers.get("authorization", ""))
         if self._scope not in key.scopes:
             service.metrics.refused.labels("scope").inc()
             raise Problem(403, "scope", "This API key may not do that", f"It needs the scope {self._scope.value}.")

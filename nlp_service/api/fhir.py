@@ -51,10 +51,7 @@ class FhirRoute(APIRoute):
             except ResourceInvalid as error:
                 return _as_json(outcome_of(error), 422)
             except Problem as problem:
-                words = problem.title + (f": {problem.detail}" if problem.detail else "")
-                words += "".join(f" {error.field} {error.reason}." for error in problem.errors)
-                issue = _ISSUES.get(problem.status, "processing")
-                return _as_json(operation_outcome(words, issue=issue), problem.status, problem.headers)
+                return as_outcome(problem)
 
         return handler
 
@@ -132,6 +129,14 @@ async def read_capabilities(request: Request) -> Response:
 async def read_operation(request: Request, service: Ready) -> Response:
     """Return how `$label` is called."""
     return _as_json(operation_definition(_base(request), sorted(service.vocabulary.label_sets)))
+
+
+def as_outcome(problem: Problem) -> Response:
+    """Return a problem as an OperationOutcome."""
+    words = problem.title + (f": {problem.detail}" if problem.detail else "")
+    words += "".join(f" {error.field} {error.reason}." for error in problem.errors)
+    issue = _ISSUES.get(problem.status, "processing")
+    return _as_json(operation_outcome(words, issue=issue), problem.status, problem.headers)
 
 
 def _base(request: Request) -> str:

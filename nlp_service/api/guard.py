@@ -1,32 +1,33 @@
 """The outermost layer: who may speak to the service at all, how much they may send, and what is noted of it.
 
-It is plain ASGI: it sees bodies as they arrive, so a limit holds before anything is parsed.
+It is plain ASGI: it asks for the key before it reads a body, and sees the body as it arrives, so a limit holds before
+anything is parsed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.responses import Response
+
+from nlp_service.api.bodies import Message, Receive, check_depth, counted, read_body, replayed, too_large
+from nlp_service.api.context import known_key
+from nlp_service.api.fhir import as_outcome
 from nlp_service.api.problems import Problem
 from nlp_service.errors import describe
-from nlp_service.metrics import Metrics
-from nlp_service.settings import ServiceSettings
+from nlp_service.service import Service
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+_UPLOADS = frozenset({("POST", "/v1/jobs")})  # what takes files, and reads them part by part
+_BODYLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: not logged
 # The page loads its own files alone, and nothing may frame it or send its forms elsewhere.
 _HEADERS = (
@@ -45,12 +46,13 @@ _HEADERS = (
 
 
 class Guard:
-    """Checks hosts, origins and sizes, adds the headers that browsers need, and writes log and metrics."""
+    """Checks hosts, origins, keys and sizes, adds the headers that browsers need, and writes log and metrics."""
 
-    def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
+    def __init__(self, app: App, service: Service) -> None:
         self._app = app
-        self._settings = settings
-        self._metrics = metrics
+        self._service = service
+        self._settings = service.settings
+        self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -81,7 +83,7 @@ class Guard:
             except Problem as problem:
                 if answer["begun"]:
                     raise
-                await problem.response()(scope, receive, send_checked)
+                await _answer(scope, problem)(scope, receive, send_checked)
         except Exception as error:
             # The message could quote the request: its kind and place are told, and nothing else.
             log.error("request failed", extra={"request_id": request_id, "fault": describe(error)})
@@ -89,7 +91,7 @@ class Guard:
                 fault = Problem(
                     500, "internal-error", "The service failed", f"Its log has the request id {request_id}."
                 )
-                await fault.response()(scope, receive, send_checked)
+                await _answer(scope, fault)(scope, receive, send_checked)
         finally:
             self._note(scope, request_id, int(answer["status"]), time.perf_counter() - started)
 
@@ -112,37 +114,24 @@ class Guard:
         if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
             raise Problem(415, "compressed-body", "Send the body uncompressed")
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        is_upload = kind == b"multipart/form-data"
+        is_upload = kind == b"multipart/form-data" and (scope["method"], scope["path"]) in _UPLOADS
         limit = self._settings.max_upload_bytes if is_upload else self._settings.max_body_bytes
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        if is_upload:
-            return _counted(receive, limit)
-        if scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE") and not declared.isdigit():
+            raise too_large(limit)
+        has_body = bool(declared.strip(b"0")) or b"transfer-encoding" in headers
+        if scope["method"] in _BODYLESS or not has_body:
             return receive
-        body = await self._body(receive, limit)
+        if self._settings.needs_keys:
+            # Nothing is kept of a body whose sender has no key.
+            await known_key(self._service, headers.get(b"authorization", b"").decode("latin-1"))
+        timeout_s = self._settings.request_timeout_s
+        if is_upload:
+            return counted(receive, limit, timeout_s)
+        body = await read_body(receive, limit, timeout_s)
         if kind == b"application/json" or kind.endswith(b"+json"):
-            _check_depth(body, self._settings.max_json_depth)
-        return _replayed(body, receive)
-
-    async def _body(self, receive: Receive, limit: int) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Problem(400, "cut-off", "The body was not sent to its end")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limit:
-                        raise _too_large(limit)
-                    if not message.get("more_body"):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise Problem(408, "too-slow", "The body took too long to arrive") from None
+            await check_depth(body, self._settings.max_json_depth)
+        return replayed(body, receive)
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = scope.get("route")
@@ -169,43 +158,6 @@ class Guard:
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, "too-large", "The body is too large", f"The limit is {limit:,} bytes.")
-
-
-def _check_depth(body: bytes, limit: int) -> None:
-    """Refuse JSON that nests deeper than the limit, before a parser recurses into it."""
-    if body.count(b"[") + body.count(b"{") <= limit:
-        return
-    depth = 0
-    for match in _BRACKET.finditer(_STRING.sub(b"", body)):
-        depth += 1 if match.group() in b"[{" else -1
-        if depth > limit:
-            raise Problem(413, "too-deep", "The JSON nests too deep", f"The limit is {limit} levels.")
-
-
-def _counted(receive: Receive, limit: int) -> Receive:
-    size = 0
-
-    async def counted() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise _too_large(limit)
-        return message
-
-    return counted
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    is_sent = False
-
-    async def replayed() -> Message:
-        nonlocal is_sent
-        if is_sent:
-            return await receive()  # waits for the client to go
-        is_sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed
+def _answer(scope: Scope, problem: Problem) -> Response:
+    """Return a problem as clients of the route expect it."""
+    return as_outcome(problem) if scope["path"].startswith("/v1/fhir/") else problem.response()

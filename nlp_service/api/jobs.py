@@ -6,10 +6,11 @@ import asyncio
 import json
 import re
 import tempfile
-import zlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, TypeVar, cast
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
@@ -25,6 +26,7 @@ from corpora.sources import SOURCES
 from nlp_service.api.context import MayRunJobs, Ready, check_label_sets, waited
 from nlp_service.api.models import JobOut, JobPathRequest, JobsAnswer, ResultsPage
 from nlp_service.api.problems import FieldProblem, Problem, responses
+from nlp_service.api.unpacked import check_unpacked
 from nlp_service.jobs import table
 from nlp_service.jobs.results import MEDIA_TYPES, write_results
 from nlp_service.jobs.table import Job, JobUnknown, State
@@ -39,6 +41,7 @@ JobId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{32}$", description="as 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}\Z")
 _FIELDS = ("file", "label_sets", "format", "columns", "encoding", "store")
 _EVENTS_S = 0.5
+_KEEP_ALIVE_S = 15.0  # proxies close a connection that says nothing for a minute, some earlier
 
 _EVENT = {
     "type": "object",
@@ -128,20 +131,26 @@ async def get_job(job_id: JobId, service: Ready, key_id: MayRunJobs) -> JobOut:
     },
 )
 async def follow_job(job_id: JobId, service: Ready, key_id: MayRunJobs) -> StreamingResponse:
-    """Send the job as a server-sent event whenever it changes, until it ends."""
+    """Send the job as a server-sent event whenever it changes, until it ends or the service stops.
+
+    A comment comes every 15 seconds while nothing changes.
+    """
     await _job(service, job_id)
 
     async def events() -> AsyncIterator[str]:
-        sent = None
-        while service.state == "ok":
+        sent, sent_at = None, time.monotonic()
+        while not service.is_stopping:
             try:
                 job = await _job(service, job_id)
             except Problem:
                 return  # deleted in the meantime
             shown = job.as_dict()
             if shown != sent:
-                sent = shown
+                sent, sent_at = shown, time.monotonic()
                 yield f"event: job\ndata: {json.dumps(shown)}\n\n"
+            elif time.monotonic() - sent_at >= _KEEP_ALIVE_S:
+                sent_at = time.monotonic()
+                yield ": nothing new\n\n"
             if job.state in table.ENDED:
                 return
             await asyncio.sleep(_EVENTS_S)
@@ -189,7 +198,7 @@ async def job_results(
         with service.engine.connect() as connection:
             write_results(table.iter_outputs(connection, job_id), form, format, stream)
 
-    return await _as_file(write, MEDIA_TYPES[format], f"labels.{format}")
+    return await _as_file(write, MEDIA_TYPES[format], f"{_stem(job)}-labels.{format}")
 
 
 @router.get(
@@ -206,12 +215,13 @@ async def job_rejects(job_id: JobId, service: Ready, key_id: MayRunJobs) -> Resp
     job = await _job(service, job_id)
     if job.state is not State.DONE:
         raise Problem(409, "job-not-done", "The job is not done", f"It is {job.state.value}.")
+    await waited(service.write_down(Deed("rejects", "api", job.counts.rejected, key_id)), service)
 
     def write(stream: IO[bytes]) -> None:
         with service.engine.connect() as connection:
             stream.writelines(table.iter_rejects(connection, job_id))
 
-    return await _as_file(write, MEDIA_TYPES["jsonl"], "rejects.jsonl")
+    return await _as_file(write, MEDIA_TYPES["jsonl"], f"{_stem(job)}-rejects.jsonl")
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Stop a job", responses=responses(401, 403, 404, 422, 503))
@@ -268,14 +278,14 @@ def confined(given: str, roots: tuple[Path, ...], field: str = "path") -> Path:
         "It must be a file or folder under one of the folders in job_roots.",
         errors=[FieldProblem(field=field, reason="is not under a job folder, or is not there")],
     )
-    try:
-        for root in roots:
+    for root in roots:
+        try:
             base = root.resolve(strict=True)
             path = (base / given).resolve(strict=True)
-            if path.is_relative_to(base):
-                return path
-    except (OSError, ValueError, RuntimeError):
-        raise refused from None
+        except (OSError, ValueError, RuntimeError):
+            continue  # not there, or a folder that is not to be had: the next may have it
+        if path.is_relative_to(base):
+            return path
     raise refused
 
 
@@ -305,7 +315,7 @@ async def _from_upload(request: Request, service: Service, key_id: str | None) -
             service.writer.submit(lambda connection: table.add_job(connection, name, options, key_id=key_id)), service
         )
         try:
-            await _keep_upload(file, job_id, options["suffix"].endswith(".gz"), service)
+            await _keep_upload(file, job_id, service)
         except BaseException:
             service.writer.submit(lambda connection: table.delete_job(connection, job_id))
             raise
@@ -314,13 +324,11 @@ async def _from_upload(request: Request, service: Service, key_id: str | None) -
         await form.close()
 
 
-async def _keep_upload(file: UploadFile, job_id: str, is_gzip: bool, service: Service) -> None:
+async def _keep_upload(file: UploadFile, job_id: str, service: Service) -> None:
     """Put an upload into the store, part by part, and refuse one that unpacks to more than the limit."""
+    await run_in_threadpool(check_unpacked, file.file, service.settings.max_unpacked_bytes)
     number = 0
-    unpacked = _Unpacked(service.settings.max_unpacked_bytes) if is_gzip else None
     while data := await file.read(table.PART_BYTES):
-        if unpacked is not None:
-            await run_in_threadpool(unpacked.feed, data)
 
         def write(connection: sa.Connection, data: bytes = data, number: int = number) -> None:
             table.add_upload_part(connection, job_id, number, data)
@@ -331,31 +339,6 @@ async def _keep_upload(file: UploadFile, job_id: str, is_gzip: bool, service: Se
         raise Problem(
             422, "invalid-request", "The request is not valid", errors=[FieldProblem(field="file", reason="is empty")]
         )
-
-
-class _Unpacked:
-    """Counts what a gzip file unpacks to, without keeping it."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._stream = zlib.decompressobj(wbits=31)
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes; raise a problem beyond the limit. What is no gzip file is the reader's to refuse."""
-        try:
-            while data:
-                self._size += len(self._stream.decompress(data, table.PART_BYTES))
-                if self._size > self._limit:
-                    raise Problem(
-                        413, "unpacks-too-large", "The file unpacks to too much", f"The limit is {self._limit:,} bytes."
-                    )
-                data = self._stream.unconsumed_tail
-                if self._stream.eof:
-                    data = self._stream.unused_data
-                    self._stream = zlib.decompressobj(wbits=31)
-        except zlib.error:
-            return
 
 
 def _form_options(service: Service, texts: dict[str, str]) -> dict[str, Any]:
@@ -436,6 +419,11 @@ def _form_of(service: Service, job: Job) -> RowForm:
     return RowForm(service.queue.form(job.options["label_sets"]).label_sets, ModelInfo(**model))
 
 
+def _stem(job: Job) -> str:
+    """Return what downloads of a job begin with, as the web page names them too."""
+    return _SUFFIX.sub("", job.name) or "job"
+
+
 async def _as_file(write: Callable[[IO[bytes]], None], media_type: str, name: str) -> Response:
     """Answer with what ``write`` writes, made whole before the first byte goes out: a fault is still an error then."""
     file = tempfile.SpooledTemporaryFile(max_size=8 * 2**20)  # noqa: SIM115 (closed when it was sent)
@@ -452,7 +440,9 @@ async def _as_file(write: Callable[[IO[bytes]], None], media_type: str, name: st
             while piece := file.read(256 * 1024):
                 yield piece
 
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
+    # RFC 6266: a name may hold anything, and a header may not.
+    disposition = f"attachment; filename*=utf-8''{quote(name, safe='', errors='replace')}"
+    headers = {"Content-Disposition": disposition, "Content-Length": str(size)}
     return StreamingResponse(pieces(), media_type=media_type, headers=headers)
 
 

@@ -34,8 +34,16 @@ class Acknowledgment:
         return self.code == AckCode.ACCEPT
 
 
-def acknowledge(header: MessageHeader | None, fault: MessageInvalid | None, *, now: dt.datetime | None = None) -> bytes:
+def acknowledge(
+    header: MessageHeader | None,
+    fault: MessageInvalid | None,
+    *,
+    notice: str = "",
+    now: dt.datetime | None = None,
+) -> bytes:
     """Return the acknowledgment of a message: AA, or AE or AR with what is wrong.
+
+    ``notice`` is what a sender should know of a message that is accepted.
 
     It is in the version, the delimiters and the character set of the message, and goes back to its sender. Of the
     message it repeats its control id and the names of the systems, nothing else. ``header`` is ``None`` where there was
@@ -68,16 +76,20 @@ def acknowledge(header: MessageHeader | None, fault: MessageInvalid | None, *, n
     ]
     if header and header.character_set:
         msh += ["", "", "", "", "", header.character_set]
-    segments = [msh, ["MSA", code.value, control_id, *([field(reason)] if fault and not has_err_fields else [])]]
+    said = field(reason if fault else notice)
+    segments = [msh, ["MSA", code.value, control_id, *([said] if said and not has_err_fields else [])]]
     if fault:
         place = [fault.segment, str(fault.sequence), *([str(fault.field)] if fault.field else [])]
         text = ERROR_CODES[fault.error_code]
         if has_err_fields:
             coded = components(str(fault.error_code), text, "HL70357")
-            segments.append(["ERR", "", components(*place), coded, "E", "", "", "", field(reason)])
+            segments.append(["ERR", "", components(*place), coded, "E", "", "", "", said])
         else:
             coded = marks.subcomponent.join((str(fault.error_code), field(text), "HL70357"))
             segments.append(["ERR", marks.component.join([*place, *[""] * (3 - len(place)), coded])])
+    elif notice and has_err_fields:
+        coded = components("0", ERROR_CODES[0], "HL70357")
+        segments.append(["ERR", "", "", coded, "I", "", "", "", said])  # table 0516: information
     message = "".join(marks.field.join(segment) + "\r" for segment in segments)
     return message.encode((header and header.encoding) or "utf-8", errors="replace")
 

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import ssl
 
-from corpora.sources.hl7 import OruMessage
+from corpora.sources.hl7 import OruMessage, ResultStatus
 from nlp_service.errors import PortTaken
 from nlp_service.hospital.mllp import MllpServer
 from nlp_service.service import Service
@@ -30,11 +30,15 @@ async def open_mllp(service: Service, port: int) -> MllpServer:
 
     async def store(message: OruMessage) -> None:
         sent = (message.sending_application, message.sending_facility, message.control_id)
+        reports = [item for item in message.reports if not item.is_cancelled]
+        cancelled = [item for item in message.reports if item.is_cancelled]
         arrivals = [
             Arrival(item.report, "hl7", item.result_status.value if item.result_status else None, sent)
-            for item in message.reports
+            for item in reports
         ]
-        await asyncio.wrap_future(service.take_in(arrivals, Deed("message", "hl7", len(arrivals))))
+        withdrawn = [Arrival(item.report, "hl7", ResultStatus.CANCELLED.value, sent) for item in cancelled]
+        deed = Deed("message", "hl7", len(message.reports))
+        await asyncio.wrap_future(service.take_in(arrivals, deed, withdrawn=withdrawn))
 
     tls: ssl.SSLContext | None = None
     if settings.tls_certificate is not None:

@@ -54,6 +54,7 @@ NOT_READ = {
     Status.NOT_APPLICABLE: "the text is no radiology report, or is in a language that is not read",
     Status.ERROR: "the report could not be read",
 }
+_NAMES = ("id", "identifier")
 _COPIED = ("subject", "encounter", "effectiveDateTime", "effectivePeriod")
 
 
@@ -67,8 +68,8 @@ def bundle_of(
 ) -> Element:
     """Return a Bundle with the labels and findings of a DiagnosticReport, ready for `json.dumps`.
 
-    Subject, encounter and time are those of the report; the same arguments give the same Bundle. ``now`` is when it
-    was labeled.
+    Subject, encounter and time are those of the report; what leads to a resource contained in it is left out, since it
+    would lead nowhere from here. The same arguments give the same Bundle. ``now`` is when it was labeled.
     """
     return _Writer(diagnostic_report, labeled, vocabulary, model, now).bundle()
 
@@ -84,7 +85,11 @@ class _Writer:
         model: ModelInfo,
         now: dt.datetime | None,
     ) -> None:
-        self._report = diagnostic_report
+        self._report = {
+            name: kept
+            for name, value in diagnostic_report.items()
+            if name in (*_COPIED, *_NAMES) and (kept := _without_contained(value))
+        }
         self._labeled = labeled
         self._vocabulary = vocabulary
         self._model = model
@@ -141,7 +146,7 @@ class _Writer:
             "text": _narrative("Report", "the text that was read"),
             "status": "current",
             "type": {"coding": [coding(LOINC, "18748-4", "Diagnostic imaging study")]},
-            **({"subject": self._report["subject"]} if self._report.get("subject") else {}),
+            **({"subject": self._report["subject"]} if "subject" in self._report else {}),
             "content": [{"attachment": {"contentType": "text/plain", "title": "Text of the report as it was read"}}],
             "context": {"related": [self._reference_to_report()]},
         }
@@ -233,6 +238,20 @@ class _Writer:
     def _place(self, place: str) -> str:
         known = self._vocabulary.anatomy.get(place)
         return known.name if known else place.replace("_", " ")
+
+
+def _without_contained(value: Any) -> Any:
+    """Return an element without references into the resource that it is of; ``None`` where nothing is left.
+
+    They go whole: identifier and name of a contained patient were given for that resource alone.
+    """
+    if isinstance(value, Mapping):
+        if str(value.get("reference", "")).startswith("#"):
+            return None
+        return {name: kept for name, part in value.items() if (kept := _without_contained(part)) is not None} or None
+    if isinstance(value, list):
+        return [kept for part in value if (kept := _without_contained(part)) is not None] or None
+    return value
 
 
 def _number(value: float) -> Element:

@@ -32,6 +32,7 @@ END = b"\x1c\r"
 _ANEW = START + b"MSH"
 _READ = 65_536
 _HEADER_BYTES = 4_096  # of a message that is too large, so that it can be answered
+_CANCELLED = "a report of this message has its order cancelled (ORC-1, OBR-25): it is stored as that, and not labeled"
 _LONG = 262_144  # bytes; a longer message is parsed in a thread, so that the others go on
 
 
@@ -212,12 +213,15 @@ class MllpServer:
         """Return the acknowledgment of a frame; its message is stored if that is AA."""
         header: MessageHeader | None = None
         fault: MessageInvalid | None = None
+        notice = ""
         try:
             header = read_header(frame.data)
             if frame.is_too_large:
                 limit = self._limits.max_message_bytes
                 raise MessageInvalid(f"the message has more than {limit:,} bytes", segment="MSH", error_code=104)
             message = await self._parse(frame.data)
+            if any(item.is_cancelled for item in message.reports):
+                notice = _CANCELLED
             try:
                 await self._store(message)
             except Exception as error:  # whatever it is, the sender has to keep the message
@@ -235,7 +239,7 @@ class MllpServer:
             fault = MessageInvalid("the message could not be processed", segment="MSH", error_code=207)
         if self._on_answer is not None:
             self._on_answer(fault.acknowledgment.value if fault else "AA")
-        return acknowledge(header, fault)
+        return acknowledge(header, fault, notice=notice)
 
     async def _parse(self, data: bytes) -> OruMessage:
         if len(data) > _LONG:

@@ -23,7 +23,7 @@ from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
 from corpora.errors import RadlabelError
 from corpora.findings import LabeledReport, Status
-from nlp_service.chunks import Reject, iter_chunks, plan_inputs
+from nlp_service.chunks import Reject, iter_chunks, plan_inputs, within
 from nlp_service.errors import describe
 from nlp_service.jobs import table
 from nlp_service.jobs.table import Job, State
@@ -189,12 +189,14 @@ class JobRunner:
             with self._input_of(job) as path:
                 inputs = plan_inputs([path], job.options.get("format"))
                 named = [type(source)(source.path, job.name, source.format) for source in inputs]
-                for chunk in iter_chunks(
+                chunks = iter_chunks(
                     named,
                     columns=job.options.get("columns"),
                     encoding=job.options.get("encoding"),
                     chunk_records=CHUNK_RECORDS,
-                ):
+                )
+                # A file of the server's own is as large as whoever put it there wants it.
+                for chunk in chunks if job.path else within(chunks, self._settings.max_unpacked_bytes, job.name):
                     with self._writing.begin() as connection:
                         table.add_chunk(connection, job_id, chunk)
                     number += 1

@@ -428,6 +428,27 @@ def test_framing_batches_and_line_ends_of_files(tmp_path: Path, content: bytes) 
     assert [report.text for report in read_reports(path)] == ["Text 1 F.", "Text 2 F."]
 
 
+def test_a_report_of_a_cancelled_order_is_a_row_without_a_report(tmp_path: Path) -> None:
+    """The ids of those behind it count it: they are those that the linking gives, which knows of cancelled ones."""
+    cancelled = other(1).replace(b"\rOBR|", b"\rORC|OC|P-1|F-1\rOBR|")
+    path = write(tmp_path / "feed.hl7", other(1), cancelled, other(1, "X"), other(1, "C"))
+    shown = [record.report_id if isinstance(record, Report) else str(record) for record in iter_records(path)]
+    assert shown == [
+        "F-1",
+        "feed.hl7, row 2: is of an order that was cancelled (ORC-1, OBR-25)",
+        "feed.hl7, row 3: is of an order that was cancelled (ORC-1, OBR-25)",
+        "F-1:4",
+    ]
+
+
+def test_a_text_of_very_many_lines_is_read_in_a_time_that_grows_with_it() -> None:
+    """Each line that was added to the text before it copied all of it: these took half an hour."""
+    number = 4_000_000
+    data = message(MSH, PID, OBR, obx("a\n" * number + "b"))
+    (item,) = parse_oru(data).reports
+    assert item.report.text.count("\n") == number
+
+
 def test_later_reading_of_a_report_is_no_repetition(tmp_path: Path) -> None:
     path = write(tmp_path / "feed.hl7", other(1, "P"), other(2), other(1, "F"), other(1, "C"))
     found = [(report.report_id, report.text) for report in read_reports(path)]

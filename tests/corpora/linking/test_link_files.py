@@ -76,6 +76,13 @@ def test_hl7_says_how_far_a_report_is(tmp_path: Path, index: Path) -> None:
     assert found.reports == {"X-9": ("superseded", "preliminary"), "X-9:2": ("superseded", "older_version")}
 
 
+def test_hl7_says_that_an_order_was_cancelled(tmp_path: Path, index: Path) -> None:
+    source = tmp_path / "reports.hl7"
+    cancelled = HL7.format(n=1, status="F").replace("OBR|", "ORC|OC|P1|X-9\rOBR|")
+    source.write_text(HL7.format(n=0, status="F") + cancelled, encoding="ascii")
+    assert run(source, index).reports["X-9:2"] == ("superseded", "cancelled")
+
+
 def test_labels_are_joined_to_images(tmp_path: Path, index: Path) -> None:
     reports = write_reports(tmp_path / "r.csv", [report("r"), report("s", "A2", "P1"), report("t", "A2", "P2")])
     rows: list[Row] = [

@@ -126,6 +126,47 @@ def test_references_within_a_bundle_lead_to_its_entries() -> None:
         assert {name for name in references if not name.startswith("urn:")} <= {f"DiagnosticReport/{resource['id']}"}
 
 
+def test_what_is_contained_in_the_report_is_neither_referred_to_nor_repeated() -> None:
+    labeler = Labeler(reader="rules")
+    resource = diagnostic_report(1, "Small left pleural effusion.") | {
+        "contained": [
+            {"resourceType": "Patient", "id": "p", "identifier": [{"value": "MARKED-1"}]},
+            {"resourceType": "Organization", "id": "o", "name": "MARKED-2"},
+        ],
+        "subject": {"reference": "#p", "display": "MARKED-3", "identifier": {"value": "MARKED-4"}},
+        "encounter": {
+            "reference": "Encounter/e",
+            "identifier": {"value": "v-1", "assigner": {"reference": "#o", "display": "MARKED-5"}},
+        },
+    }
+    row = labeler.label(report_of_resource(resource))
+    bundle = bundle_of(resource, row, labeler.vocabulary, labeler.model, now=NOW)
+    assert [name for name in _references(bundle) if name.startswith("#")] == []
+    assert "MARKED" not in json.dumps(bundle)
+    observations = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Observation"]
+    assert observations
+    for observation in observations:
+        assert "subject" not in observation
+        assert observation["encounter"] == {"reference": "Encounter/e", "identifier": {"value": "v-1"}}
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+def test_a_report_that_was_withdrawn_gets_an_outcome_and_no_labels(service: Served, status: str) -> None:
+    found, outcome = post(service, diagnostic_report(1, "Small left pleural effusion.") | {"status": status})
+    assert (found, outcome["resourceType"]) == (422, "OperationOutcome")
+    (issue,) = outcome["issue"]
+    assert (issue["code"], issue["expression"]) == ("business-rule", ["DiagnosticReport.status"])
+    assert "cancelled or entered in error" in issue["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    "status", ["registered", "partial", "preliminary", "amended", "corrected", "appended", "unknown"]
+)
+def test_a_report_of_any_other_status_is_labeled(service: Served, status: str) -> None:
+    found, bundle = post(service, diagnostic_report(1, "Small left pleural effusion.") | {"status": status})
+    assert (found, bundle["resourceType"]) == (200, "Bundle")
+
+
 def test_a_report_without_text_gets_an_outcome() -> None:
     labeler = Labeler(reader="rules")
     resource = diagnostic_report(0, "Findings:")

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from corpora.sources.hl7_header import read_header
+from nlp_service.hospital.acknowledge import acknowledge, read_acknowledgment
 from nlp_service.hospital.mllp import send_mllp
 from nlp_service.settings import ServiceSettings, SettingsInvalid
 from tests.nlp_service.processes import Served, free_port
@@ -120,6 +122,42 @@ def test_what_was_corrected_back_to_what_it_was_is_the_newest(tmp_path: Path) ->
         _, body = service.request("POST", "/v1/studies/search", {"accession_number": "A-1"})
     texts = [report["text"] for report in json.loads(body)["reports"]]
     assert ["No pleural" in text for text in texts] == [True, False, True, False]  # the last came twice
+
+
+def of_order(control: str, number: int, text: str, status: str = "F") -> bytes:
+    return oru(number, text, status).replace(b"OBR|1|", f"ORC|{control}|P-{number}|F-{number}\rOBR|1|".encode())
+
+
+CANCELLED = [("CA", "F"), ("OC", "F"), ("CR", "F"), ("DC", "C"), ("OD", "P"), ("DR", ""), ("RE", "X"), ("OC", "X")]
+
+
+def test_a_report_of_a_cancelled_order_is_stored_as_that_and_gets_no_labels(tmp_path: Path) -> None:
+    port = free_port()
+    with served(tmp_path, port, RADLABEL_KEEP_TEXTS_DAYS="30") as service:
+        for number, (control, status) in enumerate(CANCELLED):
+            final = of_order("RE", number, "No effusion.")
+            cancelled = of_order(control, number, "Large pneumothorax.", status)
+            answers = asyncio.run(send_mllp("127.0.0.1", port, [final, cancelled, cancelled]))
+            assert [(answer.code, answer.error_code) for answer in answers] == [("AA", None), ("AA", 0), ("AA", 0)]
+            assert "cancelled" in answers[1].text
+        deadline = time.monotonic() + 60
+        while waiting(tmp_path):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        for number, case in enumerate(CANCELLED):
+            _, body = service.request("POST", "/v1/studies/search", {"accession_number": f"A-{number}"})
+            last, first = json.loads(body)["reports"]
+            assert (first["result_status"], len(first["labels"])) == ("F", 1), case
+            assert (last["result_status"], last["labels"], last["text"]) == ("X", [], None), case
+
+
+def test_a_notice_is_in_the_place_that_the_version_has_for_it() -> None:
+    for version, segment in (("2.5.1", "ERR|||0^Message accepted^HL70357|I||||told"), ("2.3.1", "MSA|AA|M1F|told")):
+        header = read_header(oru(1).replace(b"2.5.1", version.encode()))
+        answer = acknowledge(header, None, notice="told")
+        assert segment in answer.decode().split("\r")
+        assert read_acknowledgment(answer).text == "told"
+        assert read_acknowledgment(answer).is_accepted
 
 
 def test_what_is_not_in_the_networks_of_senders_is_turned_away(tmp_path: Path) -> None:

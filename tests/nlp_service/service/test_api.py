@@ -201,6 +201,8 @@ def test_rows_that_cannot_be_read_are_listed(service: Served, tmp_path: Path) ->
     assert job["counts"]["rejected"] == 2
     rejects = [json.loads(line) for line in service.request("GET", f"/v1/jobs/{job['id']}/rejects")[1].splitlines()]
     assert [(reject["row"], reject["field"]) for reject in rejects] == [(2, "report_id"), (3, "report_id")]
+    entries = service.get("/v1/audit?limit=1000")["entries"]
+    assert [entry["count"] for entry in entries if entry["action"] == "rejects"] == [2]
 
 
 def test_a_file_that_cannot_be_read_fails_the_job_with_its_reason(service: Served, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import datetime as dt
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,9 @@ REPORTS = [
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Run a service."""
-    with Served(tmp_path_factory.mktemp("client")) as served:
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "on-the-server.csv").write_text("EXAM,BODY\nr1,Small effusion.\n")
+    with Served(folder, environment={"RADLABEL_JOB_ROOTS": str(folder)}) as served:
         yield served
 
 
@@ -73,7 +76,7 @@ def test_a_job_from_the_file_to_the_results(service: Served, reports_file: Path,
         assert refused.value.status == 404
 
 
-def test_the_same_without_blocking(service: Served, reports_file: Path) -> None:
+def test_the_same_without_blocking(service: Served, reports_file: Path, tmp_path: Path) -> None:
     async def play() -> None:
         async with AsyncClient(service.url) as client:
             parts = await asyncio.gather(*(client.label(REPORTS[i : i + 50], store=True) for i in range(0, 450, 50)))
@@ -82,6 +85,14 @@ def test_the_same_without_blocking(service: Served, reports_file: Path) -> None:
             job = await client.wait(job["id"], timeout_s=60)
             rows = [row async for row in client.results(job["id"])]
             assert len(rows) == len(REPORTS)
+            assert [reject["field"] async for reject in client.rejects(job["id"])] == ["report_id"]
+            await client.save_results(job["id"], tmp_path / "labels.csv")
+            with (tmp_path / "labels.csv").open(newline="") as stream:
+                assert len(list(csv.DictReader(stream))) == len(REPORTS)
+            with pytest.raises(ServiceProblem):
+                await client.save_results("0" * 32, tmp_path / "none.csv")
+            assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+            assert len(await client.vocabulary()) > 300
             assert (await client.cancel(job["id"]))["state"] == "done"
             assert await client.search("A8")
             assert (await client.model())["reader"] == "rules"
@@ -92,6 +103,56 @@ def test_the_same_without_blocking(service: Served, reports_file: Path) -> None:
                 await client.job(job["id"])
 
     asyncio.run(play())
+
+
+def test_a_file_of_the_server_is_named_by_either_client(service: Served) -> None:
+    columns = {"report_id": "EXAM", "text": "BODY"}
+    with Client(service.url) as client:
+        job = client.wait(client.submit_path("on-the-server.csv", ["nih14"], columns=columns)["id"], timeout_s=60)
+        assert [row["report_id"] for row in client.results(job["id"])] == ["r1"]
+        with pytest.raises(ServiceProblem) as refused:
+            client.submit_path("elsewhere.csv")
+        assert list(refused.value.fields) == ["path"]
+
+    async def play() -> None:
+        async with AsyncClient(service.url) as client:
+            job = await client.submit_path("on-the-server.csv", columns=columns, format="csv", store=True)
+            assert (await client.wait(job["id"], timeout_s=60))["counts"]["ok"] == 1
+
+    asyncio.run(play())
+
+
+# Everything that Python, or Unicode, takes for a line end, and JSON for a character of a string.
+LINE_ENDS = "\u2028 \u2029 \x85 \x0b \x0c \x1c \x1d \x1e"
+
+
+def test_line_ends_of_unicode_are_characters_of_an_id(service: Served, tmp_path: Path) -> None:
+    ids = [f"a{LINE_ENDS}{i}" for i in range(300)]
+    path = tmp_path / "reports.jsonl"
+    rows = [{"report_id": name, "text": "Small effusion."} for name in [*ids, ids[0]]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Client(service.url) as client:
+        job = client.wait(client.submit_job(path)["id"], timeout_s=60)["id"]
+        assert [row["report_id"] for row in client.results(job)] == ids
+        assert [row["report_id"] for row in client.rejects(job)] == ids[:1]
+
+    async def play() -> None:
+        async with AsyncClient(service.url) as client:
+            assert [row["report_id"] async for row in client.results(job)] == ids
+            assert [row["report_id"] async for row in client.rejects(job)] == ids[:1]
+
+    asyncio.run(play())
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(kind: type) -> dict[str, list[str]]:
+        return {
+            name: list(inspect.signature(method).parameters)
+            for name, method in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    assert methods(Client) == methods(AsyncClient)
 
 
 def test_a_problem_names_fields_and_quotes_nothing(service: Served) -> None:

@@ -83,6 +83,8 @@ def json_bodies() -> Iterator[tuple[str, bytes]]:
     yield "deep lists", b'{"reports":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     yield "deep objects", b'{"a":' * 20_000 + b"1" + b"}" * 20_000
     yield "unclosed", b"[" * 100_000
+    yield "a string without an end", b"[" * 40 + b'\\"' * 200_000
+    yield "strings without an end", b"[]" * 20 + b'\\"' * 200_000
     yield "long number", b'{"reports": ' + b"9" * 100_000 + b"}"
     yield "long escape", b'{"reports": [{"report_id": "r", "text": "' + b"\\u0041" * 50_000 + b'"}]}'
     yield "null characters", text(report(text=f"{MARK}\x00{MARK}")).encode()

@@ -100,6 +100,7 @@ def test_a_file_is_uploaded_followed_and_fetched(page: Page, tmp_path: Path) -> 
     check_access(page, "job, done")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
+    assert download.value.suggested_filename == "reports-labels.csv"
     download.value.save_as(tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
