@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from models.vision.answers import Answer, answer
@@ -20,6 +19,9 @@ from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
 from models.vision.sources import Picture, Source, Unreadable, read
 
+#: Overlays of 14 labels are some 10 MB a picture.
+DRAWN_BATCH = 4
+MAX_BATCH_BYTES = 32 * 2**20
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -43,15 +45,29 @@ class Told:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def batches(sources: Iterable[Source], task: Task) -> Iterator[tuple[Source, ...]]:
+def batches(sources: Iterable[Source], task: Task, drawn: Drawn) -> Iterator[tuple[Source, ...]]:
     """Yield what goes to a model at a time: always the same pictures together, whoever reads them.
 
-    Pictures that come back whole are as large as they were, or larger: they go one by one.
+    What travels to a worker and back is bounded: pictures that come back whole, which may be larger than they were, go
+    one by one, those that are drawn over a few at a time, and those that were read before by their size.
     """
-    source = iter(sources)
-    size = 1 if task in (Task.DENOISING, Task.SUPER_RESOLUTION) else BATCH
-    while batch := tuple(islice(source, size)):
-        yield batch
+    most = 1 if task in (Task.DENOISING, Task.SUPER_RESOLUTION) else DRAWN_BATCH if drawn.overlays else BATCH
+    batch: list[Source] = []
+    size = 0
+    for source in sources:
+        batch.append(source)
+        size += _size(source)
+        if len(batch) == most or size >= MAX_BATCH_BYTES:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)
+
+
+def _size(source: Source) -> int:
+    if not isinstance(source, Picture):
+        return 0
+    return source.pixels.nbytes + len(source.dicom.get("PixelData", b"") if source.dicom is not None else b"")
 
 
 def read_batch(model: VisionModel, drawn: Drawn, batch: Sequence[Source]) -> list[Told | Unreadable]:

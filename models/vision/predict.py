@@ -149,7 +149,7 @@ def _write(
         _Rows(folder / f"predictions.{wanted.format}") as rows,
         _Rejects(folder / "rejects.csv") as rejects,
     ):
-        for batch in answers(batches(sources, model.task)):
+        for batch in answers(batches(sources, model.task, wanted.drawn)):
             for told in batch:
                 if isinstance(told, Unreadable):
                     rejects.write(told)

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
+from models.vision.batches import MAX_BATCH_BYTES, Drawn, batches
 from models.vision.errors import SegmentationImpossible
 from models.vision.predict import Wanted
-from models.vision.recipe import parse_recipe
+from models.vision.recipe import Task, parse_recipe
+from models.vision.sources import Picture, Unreadable
 from nlp_service.cli.app import app
 from nlp_service.engines import EngineName, EngineOptions
 from nlp_service.errors import WorkerMismatch
@@ -104,6 +108,23 @@ def test_pictures_of_a_data_set_are_read_by_workers_and_damaged_ones_are_rejects
         done, _ = predict_on(engine, finding_model, Path("set"), tmp_path / name, Wanted())
         assert (done.pictures, done.rejected) == (len(few_phantoms.made) - 1, 1)
     assert files_of(tmp_path / "two") == files_of(tmp_path / "here")
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.sampled_from([*Task]), st.booleans())
+def test_batches_hold_every_picture_once_and_are_bounded(sizes: list[int], task: Task, overlays: bool) -> None:
+    """Sizes in steps of 12 MiB, of pictures that a server gave; 0 is a file that was not read yet."""
+    step = np.zeros((4 * 3 * 2**20,), dtype=np.uint8)
+    sources = [
+        Unreadable(str(number), "")
+        if not size
+        else Picture("", str(number), np.broadcast_to(step, (size, step.size)), {})
+        for number, size in enumerate(sizes)
+    ]
+    found = list(batches(sources, task, Drawn(overlays=overlays)))
+    assert [source.file for batch in found for source in batch] == [source.file for source in sources]
+    for batch in found:
+        assert 1 <= len(batch) <= 16
+        assert sum(source.pixels.nbytes for source in batch[:-1] if isinstance(source, Picture)) < MAX_BATCH_BYTES
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
