@@ -109,7 +109,7 @@ bench-link: setup ## 100,000 and 1,000,000 studies linked: time and memory
 	@$(BIN)/python -m tests.benchmarks.bench_link --json build/bench-link.json
 
 bench-scale: corpus ## a million reports, Ray against local, growth of distinct sentences: hours (see its --help)
-	@$(BIN)/python -m tests.benchmarks.bench_scale --json build/bench-scale.json
+	@$(BIN)/python -m tests.benchmarks.bench_scale --json build/bench-scale.json --plot build/scaling-growth.png
 
 bench-index: setup ## an index of 20,000 DICOM files against a plain loop of pydicom, and a second scan
 	@$(BIN)/python -m tests.benchmarks.bench_index --json build/bench-index.json

@@ -109,6 +109,32 @@ def test_command_and_settings_are_those_of_radlabel(pod: dict[str, Any]) -> None
     assert set(shared["data"]) <= settings
 
 
+def test_uploads_fit_into_the_memory_of_a_pod() -> None:
+    [shared] = documents("settings.yaml")
+    upload = int(shared["data"]["RADLABEL_MAX_UPLOAD_BYTES"])
+    for parameter in pods():
+        pod = parameter.values[0]
+        [container], [volume] = pod["containers"], pod["volumes"]
+        folder, limit = (
+            size_of(size) for size in (volume["emptyDir"]["sizeLimit"], container["resources"]["limits"]["memory"])
+        )
+        assert folder + size_of(container["resources"]["requests"]["memory"]) <= limit
+        if container["name"] != "migrate":
+            assert 2 * upload <= folder, "two uploads may come at a time"
+
+
+def size_of(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
+
+
+def test_number_of_copies_is_left_to_the_autoscaler() -> None:
+    scaled = {d["spec"]["scaleTargetRef"]["name"] for d in documents() if d["kind"] == "HorizontalPodAutoscaler"}
+    assert scaled
+    for document in documents():
+        if document["kind"] == "Deployment" and document["metadata"]["name"] in scaled:
+            assert "replicas" not in document["spec"]
+
+
 def test_database_address_comes_from_a_secret_and_from_nowhere_else() -> None:
     for path in FOLDER.glob("*.yaml"):
         assert "postgresql://" not in path.read_text(encoding="utf-8"), path.name

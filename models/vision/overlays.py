@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,18 @@ def draw_boxes(pixels: NDArray[np.uint8], boxes: Sequence[tuple[str, Sequence[fl
 
 def save_png(path: Path, pixels: NDArray[np.uint8], *, longest: int | None = _LONGEST) -> None:
     """Write a picture (height, width, or with 3 colours) as PNG, its longest side cut down to ``longest``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png_bytes(pixels, longest=longest))
+
+
+def png_bytes(pixels: NDArray[np.uint8], *, longest: int | None = _LONGEST) -> bytes:
+    """Return a picture (height, width, or with 3 colours) as a PNG file, its longest side cut down to ``longest``."""
     image = _module("PIL.Image").fromarray(pixels)
     if longest is not None and max(image.size) > longest:
         image.thumbnail((longest, longest))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, format="PNG")
+    stream = BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def _module(name: str) -> Any:

@@ -12,29 +12,29 @@ OUT/pictures/                    the pictures made better (denoising, super-reso
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from corpora.weak_labels.views import view_kind
-from models.vision.answers import Answer, answer
+from models.vision.batches import Drawn, Told, batches, file_name, read_batch
+from models.vision.coco import Coco
 from models.vision.errors import OutputExists
-from models.vision.masks import LEFT_LUNG, LUNGS, RIGHT_LUNG
 from models.vision.normalise import normalise
 from models.vision.overlays import save_png
-from models.vision.recipe import Task
-from models.vision.runtime import BATCH, VisionModel
-from models.vision.sources import Picture, Unreadable, iter_pictures
+from models.vision.runtime import VisionModel
+from models.vision.sources import Source, Unreadable, iter_pictures, list_pictures
 
 if TYPE_CHECKING:
     from corpora.imaging.server import Access
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: Answers for batches in their order, few at a time: `map` of `read_batch`, or an engine.
+Answers = Callable[[Iterator[tuple[Source, ...]]], Iterable[Sequence[Told | Unreadable]]]
 Format = Literal["csv", "jsonl"]
 
 
@@ -58,6 +58,11 @@ class Wanted:
     split: str | None = None
     access: Access | None = None
 
+    @property
+    def drawn(self) -> Drawn:
+        """Return what is made beside the model."""
+        return Drawn(self.overlays, self.dicom_seg)
+
 
 def predict(
     model: VisionModel,
@@ -65,9 +70,13 @@ def predict(
     out: Path,
     wanted: Wanted | None = None,
     *,
+    answers: Answers | None = None,
     on_pictures: Callable[[int], None] = lambda done: None,
 ) -> Predicted:
     """Write a model's answers for the pictures of ``place`` to the folder ``out``.
+
+    ``answers`` gives what `models.vision.batches.read_batch` gives for each batch, in their order, wherever it is
+    worked out; by default it is here, by ``model``.
 
     Raises
     ------
@@ -77,13 +86,14 @@ def predict(
         There is no such place, or it holds no picture.
     """
     wanted = wanted or Wanted()
+    here = partial(read_batch, model, wanted.drawn)
     if out.exists():
         raise OutputExists(f"{out.name} exists: name another folder, or remove it")
     building = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        counts = _write(model, place, building, wanted, on_pictures)
+        counts = _write(model, place, building, wanted, answers or partial(map, here), on_pictures)
         building.replace(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -131,59 +141,34 @@ def normalise_all(
 
 
 def _write(
-    model: VisionModel, place: Path, folder: Path, wanted: Wanted, on_pictures: Callable[[int], None]
+    model: VisionModel, place: Path, folder: Path, wanted: Wanted, answers: Answers, on_pictures: Callable[[int], None]
 ) -> tuple[int, int]:
     done = rejected = 0
     coco = Coco(model.labels)
-    pictures = iter_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg, access=wanted.access)
+    listed = list_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg, access=wanted.access)
     with (
+        closing(listed) as sources,
         _Rows(folder / f"predictions.{wanted.format}") as rows,
         _Rejects(folder / "rejects.csv") as rejects,
     ):
-        for batch in _batches(pictures):
-            readable = [picture for picture in batch if isinstance(picture, Picture)]
-            for picture in batch:
-                if isinstance(picture, Unreadable):
-                    rejects.write(picture)
+        for batch in answers(batches(sources, model.task, wanted.drawn)):
+            for told in batch:
+                if isinstance(told, Unreadable):
+                    rejects.write(told)
                     rejected += 1
-            for picture, found in zip(readable, answer(model, readable) if readable else (), strict=True):
-                rows.write({"image_id": picture.image_id, "file": picture.file, **found.row})
+                    continue
+                rows.write(told.row)
                 if wanted.coco:
-                    coco.add(picture, found)
-                _write_pictures(model, picture, found, folder, wanted)
+                    coco.add(told)
+                for name, content in told.files.items():
+                    file = folder / name
+                    file.parent.mkdir(exist_ok=True)
+                    file.write_bytes(content)
                 done += 1
             on_pictures(done)
     if wanted.coco:
         (folder / "annotations.coco.json").write_text(json.dumps(coco.content()), encoding="utf-8")
     return done, rejected
-
-
-def _batches(pictures: Iterator[Picture | Unreadable]) -> Iterator[list[Picture | Unreadable]]:
-    from itertools import islice
-
-    while batch := list(islice(pictures, BATCH)):
-        yield batch
-
-
-def _write_pictures(model: VisionModel, picture: Picture, found: Answer, folder: Path, wanted: Wanted) -> None:
-    name = file_name(picture.image_id)
-    for part, pixels in found.masks.items():
-        save_png(folder / "masks" / f"{name}.{file_name(part)}.png", pixels, longest=None)
-    if found.picture is not None:
-        save_png(folder / "pictures" / f"{name}.png", found.picture, longest=None)
-    if wanted.overlays:
-        for part, pixels in found.overlays(picture.pixels):
-            save_png(folder / "overlays" / f"{name}.{file_name(part)}.png", pixels)
-    if wanted.dicom_seg and picture.dicom is not None and model.task is Task.SEGMENTATION:
-        from models.vision.dicom_seg import write_segmentation
-
-        write_segmentation(folder / "seg" / f"{name}.dcm", picture.dicom, found.masks, model.manifest.version)
-
-
-def file_name(name: str) -> str:
-    """Return a name that is safe as a file's: itself, or a digest where it holds other characters than most do."""
-    spaced = name.replace(" ", "_")
-    return spaced if _SAFE.fullmatch(spaced) else hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 class _Rejects:
@@ -229,36 +214,3 @@ class _Rows:
             self._writer = csv.DictWriter(self._stream, list(flat))
             self._writer.writeheader()
         self._writer.writerow(flat)
-
-
-class Coco:
-    """Boxes and masks of pictures as one COCO file, in pixels of the pictures."""
-
-    def __init__(self, labels: tuple[str, ...]) -> None:
-        self._labels = (RIGHT_LUNG, LEFT_LUNG) if labels == (LUNGS,) else labels
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-
-    def add(self, picture: Picture, found: Answer) -> None:
-        """Add a picture and its boxes."""
-        height, width = picture.pixels.shape
-        number = len(self._images) + 1
-        self._images.append({"id": number, "file_name": picture.file, "width": width, "height": height})
-        for label, (x0, y0, x1, y1), score in found.boxes:
-            box = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": number,
-                    "category_id": self._labels.index(label) + 1,
-                    "bbox": [round(value, 2) for value in box],
-                    "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
-                    "score": round(score, 4),
-                }
-            )
-
-    def content(self) -> dict[str, Any]:
-        """Return the file's content."""
-        categories = [{"id": index + 1, "name": name} for index, name in enumerate(self._labels)]
-        return {"images": self._images, "annotations": self._annotations, "categories": categories}

@@ -33,17 +33,20 @@ class FindingScores:
 class VisionModel:
     """A model folder, loaded.
 
-    Raises `VisionModelInvalid` if the folder holds no model, or another than its manifest says.
+    ``device`` is ``cpu`` or ``cuda``; where there is no GPU that onnxruntime can use it is the CPU, and ``remark`` says
+    so. Raises `VisionModelInvalid` if the folder holds no model, or another than its manifest says.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, *, threads: int | None = None, device: str = "cpu") -> None:
         import onnxruntime
+
+        from models.text.encoder.session import open_session
 
         self.manifest = read_manifest(folder)
         options: Any = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+        self._session, self.remark = open_session(str(folder / GRAPH), options, device)
 
     @property
     def task(self) -> Task:

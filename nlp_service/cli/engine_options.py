@@ -28,6 +28,18 @@ WorkersOption = Annotated[
         show_default=False,
     ),
 ]
+PictureWorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        "--workers",
+        min=1,
+        help="Number of processes, each with one thread unless --threads says more (default: this process reads, with "
+        "all cores), or of workers on the Ray cluster (default: as many as it has room for).",
+        show_default=False,
+    ),
+]
 RayAddressOption = Annotated[
     str | None,
     typer.Option(

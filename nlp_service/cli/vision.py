@@ -9,8 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from models.vision.recipe import Task
+from nlp_service.cli.engine_options import (
+    EngineOption,
+    GpusPerWorkerOption,
+    PictureWorkersOption,
+    RayAddressOption,
+    checked_engine,
+)
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, exit_on_error, stop_on_sigterm
 from nlp_service.cli.vision_progress import shown_count, shown_training
+from nlp_service.engines import EngineName, EngineOptions
 
 app = typer.Typer(
     name="vision",
@@ -143,30 +151,41 @@ def predict(
         bool, typer.Option("--dicom-seg", help="Write masks of DICOM images as DICOM segmentations too.")
     ] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set: this split alone.", show_default=False)] = None,
+    engine: EngineOption = EngineName.LOCAL.value,
+    workers: PictureWorkersOption = None,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0.0,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read images with a model: a row for each, and what the options add. Needs no torch.
+
+    The files have the same bytes whatever the engine and however many workers read.
 
     Exit codes: 0 all was read, 1 some images could not be read and are listed in OUT/rejects.csv, 2 nothing was done.
 
     For example:
 
         radlabel vision predict dicom --model chest-model --out found --overlays
+        radlabel vision predict archive --model chest-model --out found --engine ray --ray-address head:6379
     """
     if format not in ("csv", "jsonl"):
         raise typer.BadParameter("is csv or jsonl", param_hint="--format")
+    engine_name = checked_engine(engine, ray_address, gpus_per_worker)
     with exit_on_error(), stop_on_sigterm():
         from models.vision.predict import Format, Wanted
-        from models.vision.predict import predict as run
-        from models.vision.runtime import VisionModel
+        from nlp_service.vision_work import predict_on
 
+        is_here = engine_name is EngineName.LOCAL and workers is None
+        chosen = None if is_here else EngineOptions(engine_name, workers, ray_address, gpus_per_worker)
         rows: Format = "csv" if format == "csv" else "jsonl"
         wanted = Wanted(overlays, dicom_seg, coco, rows, split, _access(images))
         with shown_count(as_json, "images") as show:
-            done = run(
-                VisionModel(model, threads=threads), images, out, wanted, on_pictures=lambda count: show(count, None)
+            done, remarks = predict_on(
+                chosen, model, images, out, wanted, threads=threads, on_pictures=lambda count: show(count, None)
             )
+    for remark in remarks:
+        typer.echo(f"warning: {remark}", err=True)
     _report(
         {"event": "summary", "output": str(done.folder), "images": done.pictures, "rejected": done.rejected}, as_json
     )

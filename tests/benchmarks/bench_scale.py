@@ -29,7 +29,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from tests.benchmarks.growth_plot import plot_growth
 from tests.benchmarks.load import corpus_reports, write_csv
 from tests.benchmarks.measure import machine, run_measured
 from tests.benchmarks.simulate import (
@@ -63,8 +65,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="workers of the streams (default 2)")
     parser.add_argument("--folder", type=Path, help="where the data are made (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write the results to this file, part by part")
+    parser.add_argument("--plot", type=Path, help="draw the growth to this PNG file")
     options = parser.parse_args()
-    results: dict[str, object] = {"benchmark": "scale", "machine": machine()}
+    results: dict[str, Any] = {"benchmark": "scale", "machine": machine()}
     law = measure_growth(map(sentences_of, training_reports())).fit()
     with TemporaryDirectory(prefix="radlabel-bench-", dir=options.folder) as name:
         folder = Path(name)
@@ -78,6 +81,8 @@ def main() -> None:
         }
         for part in options.only:
             results[part] = parts[part]()
+            if part == "growth" and options.plot:
+                plot_growth(results[part], options.plot)
             say(f"{part}: {json.dumps(results[part])[:400]}")
             if options.json:
                 options.json.parent.mkdir(parents=True, exist_ok=True)

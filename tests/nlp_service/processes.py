@@ -43,6 +43,7 @@ class Served:
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.token: str | None = None
 
     @property
     def url(self) -> str:
@@ -97,6 +98,8 @@ class Served:
         request = urllib.request.Request(f"{self.url}{path}", data, method=method)
         if data is not None:
             request.add_header("Content-Type", "application/json")
+        if self.token is not None:
+            request.add_header("Authorization", f"Bearer {self.token}")
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:

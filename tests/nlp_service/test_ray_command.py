@@ -77,6 +77,28 @@ def test_killed_run_takes_its_cluster_along_and_is_resumed(tmp_path: Path, monke
     assert killed.read_bytes() == whole.read_bytes()
 
 
+def test_cluster_whose_memory_is_out_is_one_line_and_the_run_is_resumed(
+    tmp_path: Path, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own monitor ends every worker here: it is told that a hundredth of the memory is all there is."""
+    options = ("--reader", "rules", "--workers", "1")
+    assert radlabel(tmp_path, "label", reports, "-o", tmp_path / "whole.csv", *options).returncode == 1
+    output = tmp_path / "labels.csv"
+    on_ray = ("label", reports, "-o", output, "--engine", "ray", *options)
+    with monkeypatch.context() as short:
+        short.setenv("RAY_memory_usage_threshold", "0.01")
+        short.setenv("RAY_memory_monitor_refresh_ms", "50")
+        ended = radlabel(tmp_path, *on_ray)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "error: workers on the cluster died again and again (out of memory); give each more memory, or use fewer "
+        "--workers"
+    ]
+    assert not output.exists()
+    assert radlabel(tmp_path, *on_ray, "--resume").returncode == 1  # two rows failed
+    assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -6,10 +6,13 @@ One cluster serves the module. Its nodes are real processes of Ray (a raylet and
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,17 @@ class ThreeNodes:
 
     def kill_a_node(self) -> None:
         self.cluster.remove_node(self.others.pop(), allow_graceful=False)
+
+    def workers(self) -> list[int]:
+        """Return the processes of our own workers that run on the nodes."""
+        mark = f"RAY_TMPDIR={self.folder}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                is_worker = (entry / "cmdline").read_bytes().startswith(b"ray::Actor")
+                if is_worker and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
     def restore(self) -> None:
         while len(self.others) < 2:
@@ -154,6 +168,58 @@ def test_node_that_is_lost_in_the_middle_costs_nothing(tmp_path: Path, nodes: Th
     assert lost
     assert summary.counts.read == 900
     assert shaken.read_bytes() == whole.read_bytes()
+
+
+def test_workers_whose_memory_is_out_now_and_then_cost_nothing(tmp_path: Path, nodes: ThreeNodes) -> None:
+    """A worker is ended by SIGKILL, as the kernel does it where memory is short, at three moments of a run."""
+    reports = write_csv(tmp_path / "reports.csv", invented_rows(900))
+    whole, shaken = tmp_path / "whole.jsonl", tmp_path / "shaken.jsonl"
+    label_files([reports], whole, reader="rules")
+    killed: list[int] = []
+
+    def kill_one(progress: Progress) -> None:
+        if progress.counts.read >= 200 * (len(killed) + 1) and (found := nodes.workers()):
+            os.kill(found[0], signal.SIGKILL)
+            killed.append(found[0])
+
+    summary = label_files(
+        [reports], shaken, engine="ray", ray_address=nodes.address, reader="rules", jobs=2, on_progress=kill_one
+    )
+    assert len(set(killed)) >= 3
+    assert summary.counts.read == 900
+    assert shaken.read_bytes() == whole.read_bytes()
+
+
+def test_workers_whose_memory_is_out_again_and_again_end_a_run_that_is_resumed(
+    tmp_path: Path, nodes: ThreeNodes
+) -> None:
+    reports = write_csv(tmp_path / "reports.csv", invented_rows(900))
+    whole, ended = tmp_path / "whole.csv", tmp_path / "ended.csv"
+    label_files([reports], whole, reader="rules")
+    is_short, is_over = threading.Event(), threading.Event()
+
+    def kill_all() -> None:
+        while not is_over.wait(0.05):
+            for pid in nodes.workers() if is_short.is_set() else ():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def begin(progress: Progress) -> None:
+        if progress.counts.read >= 200:
+            is_short.set()
+
+    on_ray: dict[str, Any] = {"engine": "ray", "ray_address": nodes.address, "reader": "rules", "jobs": 1}
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        with pytest.raises(WorkerDied, match=r"died again and again .*; give each more memory, or use fewer --workers"):
+            label_files([reports], ended, on_progress=begin, **on_ray)
+    finally:
+        is_over.set()
+        killer.join()
+    assert not ended.exists()
+    assert label_files([reports], ended, resume=True, **on_ray).progress.resumed >= 200
+    assert ended.read_bytes() == whole.read_bytes()
 
 
 def test_results_come_in_order_and_remarks_once(nodes: ThreeNodes) -> None:

@@ -38,21 +38,8 @@ class OnnxNetwork:
         # Idle threads that spin would take the processor from the workers beside this one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)
-        has_cuda = CUDA in onnxruntime.get_available_providers()
-        self._session: Any = None
-        if device != "cpu" and has_cuda:
-            # Without a driver or with another version of CUDA's libraries, a session is made all the same, on the CPU.
-            with suppress(Exception):
-                self._session = onnxruntime.InferenceSession(source, options, providers=[CUDA, CPU])
-        if self._session is None:
-            self._session = onnxruntime.InferenceSession(source, options, providers=[CPU])
+        self._session, self.remark = open_session(source, options, device)
         self.device = "cuda" if CUDA in self._session.get_providers() else "cpu"
-        self.remark = ""
-        if device != "cpu" and self.device == "cpu" and (has_cuda or device == "cuda"):
-            why = (
-                "the GPU or its libraries cannot be used" if has_cuda else "this onnxruntime is made for the CPU alone"
-            )
-            self.remark = f"reading on the CPU: {why} (docs/scaling.md)"
         self.busy_s = 0.0
 
     def run(self, ids: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -66,6 +53,24 @@ class OnnxNetwork:
         rows, scores = self._session.run(["rows", "scores"], {"ids": given})
         self.busy_s += time.perf_counter() - started
         return rows[: len(ids)], scores[: len(ids)]
+
+
+def open_session(source: str | bytes, options: Any, device: str) -> tuple[Any, str]:
+    """Return an onnxruntime session on a device of `DEVICES`, and a remark for who asked for a GPU and gets the CPU."""
+    import onnxruntime
+
+    has_cuda = CUDA in onnxruntime.get_available_providers()
+    session: Any = None
+    if device != "cpu" and has_cuda:
+        # Without a driver or with another version of CUDA's libraries, a session is made all the same, on the CPU.
+        with suppress(Exception):
+            session = onnxruntime.InferenceSession(source, options, providers=[CUDA, CPU])
+    if session is None:
+        session = onnxruntime.InferenceSession(source, options, providers=[CPU])
+    if device == "cpu" or CUDA in session.get_providers() or not (has_cuda or device == "cuda"):
+        return session, ""
+    why = "the GPU or its libraries cannot be used" if has_cuda else "this onnxruntime is made for the CPU alone"
+    return session, f"reading on the CPU: {why} (docs/scaling.md)"
 
 
 def usable_processors() -> int:
