@@ -128,6 +128,10 @@ class _Requests:
         }
         return _Ask("POST", "/v1/studies/search", json=wanted)
 
+    @staticmethod
+    def _image_scores(model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> _Ask:
+        return _Ask("POST", "/v1/studies/image-scores", json={"model": dict(model), "images": list(images)})
+
 
 class Client(_Requests):
     """A client that waits for its answers.
@@ -236,6 +240,14 @@ class Client(_Requests):
         ask = self._search(accession_number, accession_number_issuer, study_instance_uid)
         found: list[Row] = self._ask(ask)["reports"]
         return found
+
+    def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
+        """Store what a model (name, version, digest) says of images, and return how many; at most 100 a call.
+
+        An image has an ``image_id``, an ``accession_number`` or ``study_instance_uid``, ``scores`` by label, and may
+        have ``overlays`` by name (PNG in Base64).
+        """
+        return int(self._ask(self._image_scores(model, images))["images"])
 
     def labels(self) -> Row:
         """Return the label sets with their labels."""
@@ -378,6 +390,10 @@ class AsyncClient(_Requests):
         ask = self._search(accession_number, accession_number_issuer, study_instance_uid)
         found: list[Row] = (await self._ask(ask))["reports"]
         return found
+
+    async def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
+        """Store what a model says of images; see `Client.add_image_scores`."""
+        return int((await self._ask(self._image_scores(model, images)))["images"])
 
     async def labels(self) -> Row:
         """Return the label sets with their labels."""

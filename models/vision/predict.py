@@ -1,6 +1,7 @@
 """A model's answers for pictures of any place, written to a folder that appears whole.
 
-OUT/predictions.csv or .jsonl    one row a picture: its id, its file, and what the model says
+OUT/predictions.csv or .jsonl    one row a picture: its id, its file, its study, and what the model says
+OUT/model.json                   which model it was
 OUT/rejects.csv                  pictures that could not be read, with the reason
 OUT/overlays/                    heat maps, boxes and outlines over the pictures
 OUT/annotations.coco.json        boxes, and masks as outlines (detection, segmentation)
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Format = Literal["csv", "jsonl"]
+#: Columns that say which study a picture is of, between its file and what the model says.
+STUDY_COLUMNS = ("study_instance_uid", "accession_number", "accession_number_issuer", "patient_id")
+#: Which model said it, as JSON: name, version, task, labels, digest.
+MODEL = "model.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +150,23 @@ def _write(
                     rejects.write(picture)
                     rejected += 1
             for picture, found in zip(readable, answer(model, readable) if readable else (), strict=True):
-                rows.write({"image_id": picture.image_id, "file": picture.file, **found.row})
+                rows.write({"image_id": picture.image_id, "file": picture.file, **study_of(picture), **found.row})
                 if wanted.coco:
                     coco.add(picture, found)
                 _write_pictures(model, picture, found, folder, wanted)
                 done += 1
             on_pictures(done)
+    about = {"name": f"radlabel-{model.task}", "version": model.manifest.version, "task": model.task.value}
+    about |= {"labels": list(model.labels), "digest": model.manifest.digest}
+    (folder / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if wanted.coco:
         (folder / "annotations.coco.json").write_text(json.dumps(coco.content()), encoding="utf-8")
     return done, rejected
+
+
+def study_of(picture: Picture) -> dict[str, Any]:
+    """Return what says which study a picture is of, as its headers, manifest or data set have it."""
+    return {name: picture.row.get(name) for name in STUDY_COLUMNS}
 
 
 def _batches(pictures: Iterator[Picture | Unreadable]) -> Iterator[list[Picture | Unreadable]]:

@@ -11,6 +11,7 @@ import typer
 from models.vision.recipe import Task
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, exit_on_error, stop_on_sigterm
 from nlp_service.cli.vision_progress import shown_count, shown_training
+from nlp_service.cli.vision_push import push
 
 app = typer.Typer(
     name="vision",
@@ -172,6 +173,9 @@ def predict(
     )
     if done.rejected:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+app.command()(push)
 
 
 @app.command()
