@@ -41,6 +41,7 @@ class Treatment(StrEnum):
 
     IGNORE = "ignore"  # no target; masked out of the loss
     ZEROS = "zeros"  # counts as negative
+    ZEROS_IF_NORMAL = "zeros_if_normal"  # not mentioned, in a report without any finding: negative; otherwise no target
     ONES = "ones"  # counts as positive
     SMOOTHED = "smoothed"  # a number of the range, drawn by a keyed hash of row and label
     PROBABILITY = "probability"  # what the reader's probabilities expect; masked where it gave none
@@ -48,6 +49,8 @@ class Treatment(StrEnum):
 
 
 _SOFT = (Treatment.SMOOTHED, Treatment.PROBABILITY)
+#: Labels whose being positive makes no report abnormal (`Treatment.ZEROS_IF_NORMAL`).
+NO_FINDINGS = frozenset({"No Finding", "Support Devices"})
 
 
 class ClassWeights(StrEnum):
@@ -80,6 +83,8 @@ class LabelPolicy(_Strict):
         ):
             if not 0 <= low < high <= 1:
                 raise ValueError(f"{name} needs two numbers from 0 to 1, the lower first")
+        if self.uncertain is Treatment.ZEROS_IF_NORMAL:
+            raise ValueError("uncertain: zeros_if_normal is for not_mentioned alone; an uncertain report is not normal")
         if self.is_multiclass and (self.uncertain in _SOFT or self.not_mentioned in _SOFT):
             raise ValueError("a multiclass label has whole classes: smoothed and probability do not go with it")
         if self.not_mentioned is Treatment.MULTICLASS and self.uncertain is not Treatment.MULTICLASS:

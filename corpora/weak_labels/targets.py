@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpora.weak_labels.hierarchy import Hierarchy, close_codes
-from corpora.weak_labels.policies import ClassWeights, LabelPolicy, Treatment, WeakLabelPolicy
+from corpora.weak_labels.policies import NO_FINDINGS, ClassWeights, LabelPolicy, Treatment, WeakLabelPolicy
 from corpora.weak_labels.values import NEGATIVE, NOT_MENTIONED, POSITIVE, UNCERTAIN, UNREAD, LabelBatch
 
 #: Beta of the effective number of samples, the paper's choice for large sets (Cui et al. 2019, section 5).
@@ -74,6 +74,7 @@ def make_targets(
         codes = close_codes(codes, batch.labels, hierarchy, downwards=policy.negative_closes_downwards)
     names = batch.report_ids if row_keys is None else row_keys
     values = np.full(codes.shape, np.nan, dtype=np.float32)
+    is_normal = _is_normal(codes, batch.labels)
     for index, label in enumerate(batch.labels):
         own = policy.of(label)
         column = codes[:, index]
@@ -84,8 +85,17 @@ def make_targets(
             (NOT_MENTIONED, own.not_mentioned, own.not_mentioned_range),
         ):
             rows = np.flatnonzero(column == code)
+            if treatment is Treatment.ZEROS_IF_NORMAL:
+                values[rows, index] = np.where(is_normal[rows], 0.0, np.nan)
+                continue
             values[rows, index] = _treated(code, treatment, span, rows, names, label, key, batch.expected[:, index])
     return Targets(batch.report_ids, batch.labels, values, ~np.isnan(values), codes)
+
+
+def _is_normal(codes: npt.NDArray[np.int8], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which rows have no finding that is positive or uncertain."""
+    findings = [index for index, label in enumerate(labels) if label not in NO_FINDINGS]
+    return np.asarray(~np.isin(codes[:, findings], (POSITIVE, UNCERTAIN)).any(axis=1))
 
 
 def _treated(

@@ -1,4 +1,4 @@
-"""Pictures brought into one form before they are read: the right way round in grey, and without the collimator's edges.
+"""Pictures brought into one form before they are read: upright, air dark, and without the collimator's edges.
 
 Everything here is a measurement on the pixels, no model; each picture gets flags that say what was found.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corpora.weak_labels.views import ViewKind
+from models.vision.orientation import Position, position_of, turn_upright
 from models.vision.pictures import resize
 
 Pixels = NDArray[np.uint8]
@@ -24,10 +26,14 @@ _LOW_CONTRAST, _SATURATED, _EMPTY = 0.25, 0.25, 0.02
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Normalised:
-    """A picture in the usual form. ``crop`` is where it lay in the given one: x0, y0, x1, y1 in fractions."""
+    """A picture in the usual form. ``crop`` is where it lay in the given one: x0, y0, x1, y1 in fractions.
+
+    ``rotated`` is how many degrees clockwise it lay from upright, before it was turned back; the crop came first.
+    """
 
     pixels: Pixels
     is_inverted: bool
+    rotated: int
     crop: tuple[float, float, float, float]
     flags: tuple[str, ...]
 
@@ -35,20 +41,35 @@ class Normalised:
         return f"Normalised({self.pixels.shape[1]} x {self.pixels.shape[0]}, {', '.join(self.flags) or 'no flag'})"
 
 
-def normalise(pixels: Pixels) -> Normalised:
-    """Return a chest radiograph (height, width) with air dark and bone bright, without edges that show nothing.
+def normalise(pixels: Pixels, view: ViewKind = ViewKind.UNKNOWN) -> Normalised:
+    """Return a chest radiograph (height, width) upright, air dark and bone bright, without edges that show nothing.
 
-    Flags: ``inverted`` (it was turned round), ``collimated`` (it was cropped), ``low_contrast`` (the greys between the
-    1st and 99th percentile span less than a quarter of the range), ``saturated`` (more than a quarter of the pixels are
-    black or white), ``empty`` (all one grey), ``not_frontal_format`` (more than twice as high as wide, or the reverse).
+    Flags: ``inverted`` (black and white were changed), ``rotated`` (it was turned back by quarters), ``maybe_rotated``
+    (something speaks for a turn, and not enough: it was left as it is), ``collimated`` (it was cropped),
+    ``low_contrast`` (the greys between the 1st and 99th percentile span less than a quarter of the range),
+    ``saturated`` (more than a quarter of the pixels are black or white), ``empty`` (all one grey),
+    ``not_frontal_format`` (more than twice as high as wide, or the reverse), and of the ``view``: ``lateral``,
+    ``not_frontal`` (oblique, decubitus, lordotic). Such views are cropped alone: how they lie is not known.
     """
     x0, y0, x1, y1 = collimation(pixels)
     height, width = pixels.shape
     cropped = np.ascontiguousarray(pixels[y0:y1, x0:x1])
-    inverted = is_inverted(cropped)
+    is_judged = view in (ViewKind.FRONTAL, ViewKind.UNKNOWN)
+    position = position_of(cropped) if is_judged else Position()
+    inverted = position.is_inverted
+    if is_judged and position == Position():  # `is_inverted` is about upright pictures
+        inverted = is_inverted(cropped)
     if inverted:
         cropped = np.asarray(255 - cropped, dtype=np.uint8)
-    flags = [name for name, is_so in (("inverted", inverted), ("collimated", cropped.shape != pixels.shape)) if is_so]
+    said = {
+        "inverted": inverted,
+        "rotated": position.degrees != 0,
+        "maybe_rotated": position.is_doubtful,
+        "collimated": cropped.shape != pixels.shape,
+        "lateral": view is ViewKind.LATERAL,
+        "not_frontal": view is ViewKind.OTHER,
+    }
+    flags = [name for name, is_so in said.items() if is_so]
     low, high = np.percentile(cropped, (1, 99)) / 255
     if high - low < _EMPTY:
         flags.append("empty")
@@ -59,7 +80,7 @@ def normalise(pixels: Pixels) -> Normalised:
     if max(cropped.shape) > 2 * min(cropped.shape):
         flags.append("not_frontal_format")
     crop = (x0 / width, y0 / height, x1 / width, y1 / height)
-    return Normalised(cropped, inverted, crop, tuple(flags))
+    return Normalised(turn_upright(cropped, position.degrees), inverted, position.degrees, crop, tuple(flags))
 
 
 def is_inverted(pixels: Pixels) -> bool:

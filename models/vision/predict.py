@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from corpora.weak_labels.views import view_kind
 from models.vision.answers import Answer, answer
 from models.vision.errors import OutputExists
 from models.vision.masks import LEFT_LUNG, LUNGS, RIGHT_LUNG
@@ -119,11 +120,12 @@ def normalise_all(
                     rejects.write(picture)
                     rejected += 1
                     continue
-                found = normalise(picture.pixels)
+                view = picture.row.get("view")
+                found = normalise(picture.pixels, view_kind(view, picture.row.get("patient_orientation")))
                 x0, y0, x1, y1 = (round(side, 5) for side in found.crop)
-                row = {"image_id": picture.image_id, "file": picture.file, "view": picture.row.get("view") or ""}
+                row = {"image_id": picture.image_id, "file": picture.file, "view": view or ""}
                 sides = {"crop_x0": x0, "crop_y0": y0, "crop_x1": x1, "crop_y1": y1}
-                rows.write({**row, **sides, "flags": " ".join(found.flags)})
+                rows.write({**row, **sides, "rotated_degrees": found.rotated, "flags": " ".join(found.flags)})
                 save_png(building / "pictures" / f"{file_name(picture.image_id)}.png", found.pixels, longest=None)
                 done += 1
                 on_pictures(done)

@@ -14,107 +14,39 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corpora import Report, read_reports
 from corpora.dataset.folder import DatasetFolder, open_dataset
-from corpora.fetch import default_cache_dir, open_corpus
-from corpora.weak_labels.shapes import split_lung_mask
-from models.vision.boxes import boxes_of_map
 from models.vision.evaluate import evaluate, score_rows
-from models.vision.masks import lung_boxes
 from models.vision.metrics import area_under_roc, with_interval
-from models.vision.pictures import resize_plane
-from models.vision.recipe import Classification, Recipe, load_recipe
-from models.vision.runtime import VisionModel
-from tests.benchmarks.finding_boxes import Sides, measure_boxes, pointing
+from models.vision.recipe import Classification
+from tests.benchmarks.learning_curves import draw_curves, measure_curves
 from tests.benchmarks.measure import machine
-from tests.models.vision.folders import covid_folder, nih_folder
-
-TARGET = "Pneumonia"
-SEEDS = (1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where data and models are, and how many threads compute."""
-
-    data: Path
-    work: Path
-    threads: int
-    resamples: int = 1000
-
-    def cache(self, name: str) -> Path | None:
-        """Return where the seeds of the NIH runs share their features: the time of the first run holds them."""
-        if not name.startswith("nih-"):
-            return None
-        folder = self.work / "features"
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def train(self, name: str, dataset: DatasetFolder, recipe: Recipe) -> tuple[VisionModel, dict[str, float]]:
-        """Train a recipe and return the model, with the seconds that it took."""
-        from models.vision.training.train import run_folder, train
-
-        out = self.work / name
-        for folder in (out, run_folder(out)):
-            shutil.rmtree(folder, ignore_errors=True)
-        wall, cpu = time.perf_counter(), time.process_time()
-        train(dataset, recipe, out, threads=self.threads, cache=self.cache(name))
-        took = {"wall_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
-        print(f"{name}: trained in {took}", file=sys.stderr, flush=True)
-        return VisionModel(out, threads=self.threads), took
-
-
-def recipe(name: str, **changes: Any) -> Recipe:
-    """Return a shipped recipe with changes."""
-    found = load_recipe(Path(str(resources.files("models.vision").joinpath("recipes", f"{name}.yaml"))))
-    return found.model_copy(update=changes)
-
-
-def paired_reports(data: Path) -> Mapping[str, Report]:
-    """Return the Open-i reports that stand beside the NIH pictures, by id."""
-    wanted = {row["report_uid"] for row in _rows(data / "nih_cxr" / "manifest.csv")}
-    corpus = open_corpus("openi", default_cache_dir(os.environ))
-    found = {r.report_id: r for r in read_reports(corpus) if isinstance(r, Report) and r.report_id in wanted}
-    missing = wanted - found.keys()
-    if missing:
-        raise SystemExit(f"{len(missing)} of the paired reports are not in the corpus")
-    return found
-
-
-def nih_pair(bench: Bench) -> tuple[DatasetFolder, DatasetFolder]:
-    """Return the NIH pictures with the labels of the reports, and with their own."""
-    folders = []
-    for name, reports in (("nih-reports", paired_reports(bench.data)), ("nih-truth", None)):
-        folder = bench.work / name
-        if not (folder / "dataset.json").is_file():
-            nih_folder(folder, bench.data, reports)
-        folders.append(open_dataset(folder))
-    return folders[0], folders[1]
+from tests.benchmarks.turned_films import measure_positions
+from tests.benchmarks.vision_boxes import bench_finding_boxes
+from tests.benchmarks.vision_material import SEEDS, TARGET, Bench, manifest, nih_folders, recipe, spread
+from tests.models.vision.folders import covid_folder
 
 
 def bench_classification(bench: Bench) -> dict[str, Any]:
     """NIH test split, Pneumonia of the NIH labels: trained from the reports' labels against trained from NIH's."""
-    by_reports, by_truth = nih_pair(bench)
+    folders = nih_folders(bench)
+    by_truth = folders["truth"]
     rows = by_truth.table(split="test").to_pylist()
     truth = np.array([row[f"target:{TARGET}"] == 1 for row in rows])
     patients = [row["patient_id"] for row in rows]
-    report_of = {row["image_id"]: row["report_uid"] for row in _rows(bench.data / "nih_cxr" / "manifest.csv")}
+    report_of = {row["image_id"]: row["report_uid"] for row in manifest(bench.data / "nih_cxr" / "manifest.csv")}
     seen = {report_of[image] for image in by_truth.table(["image_id"], "train").column("image_id").to_pylist()}
     apart = np.array([report_of[row["image_id"]] not in seen for row in rows])
     found: dict[str, Any] = {"test_rows": len(rows), "positives": int(truth.sum()), "runs": []}
-    scores: dict[str, list[Any]] = {"reports": [], "truth": []}
+    scores: dict[str, list[Any]] = {name: [] for name in folders}
     for seed in SEEDS:
         run: dict[str, Any] = {"seed": seed}
-        for name, dataset in (("reports", by_reports), ("truth", by_truth)):
+        for name, dataset in folders.items():
             chosen = recipe("classification", seed=seed, labels=(TARGET,))
             model, took = bench.train(f"nih-{name}-{seed}", dataset, chosen)
             logits = score_rows(model, by_truth, rows).logits[:, 0]
@@ -122,14 +54,16 @@ def bench_classification(bench: Bench) -> dict[str, Any]:
             run[name] = {"AUROC": area_under_roc(truth, logits), **took}
             run[name]["AUROC, report not in train"] = area_under_roc(truth[apart], logits[apart])
         run["ratio"] = run["reports"]["AUROC"] / run["truth"]["AUROC"]
+        run["ratio, silence"] = run["silence"]["AUROC"] / run["truth"]["AUROC"]
         found["runs"].append(run)
-    for name in ("reports", "truth"):
+    for name in folders:
         values = [run[name]["AUROC"] for run in found["runs"]]
         together = with_interval(
             area_under_roc, truth, np.mean(scores[name], axis=0), patients, resamples=bench.resamples
         )
-        found[name] = {**_spread(values), "interval of the mean score": [together.low, together.high]}
-    found["ratio"] = _spread([run["ratio"] for run in found["runs"]])
+        found[name] = {**spread(values), "interval of the mean score": [together.low, together.high]}
+    for name in ("ratio", "ratio, silence"):
+        found[name] = spread([run[name] for run in found["runs"]])
     found["test rows whose report is not in train"] = int(apart.sum())
     found["bars"] = {"ratio": 0.97, "reports": 0.86}
     return found
@@ -161,7 +95,7 @@ def bench_lungs(bench: Bench) -> dict[str, Any]:
 
 def bench_restoration(bench: Bench) -> dict[str, Any]:
     """NIH test pictures: simulated low dose against non-local means, twice the size against bicubic."""
-    _, dataset = nih_pair(bench)
+    dataset = nih_folders(bench)["truth"]
     found: dict[str, Any] = {"bars": {"gain_dB": 1.0}}
     for name in ("denoising", "super_resolution"):
         model, took = bench.train(f"nih-{name}", dataset, recipe(name))
@@ -169,63 +103,6 @@ def bench_restoration(bench: Bench) -> dict[str, Any]:
         found[name] = {"training": took, **{key: facts[key] for key in ("measured_on", "methods", "usual", "gain_dB")}}
         print(json.dumps({name: found[name]["gain_dB"]}), file=sys.stderr, flush=True)
     return found
-
-
-def bench_finding_boxes(bench: Bench) -> dict[str, Any]:
-    """Boxes of pneumonia and infiltrates on the boxed NIH pictures, from maps that no box taught.
-
-    The lungs are those of the model that learned masks on the COVID pictures. In each lung, the brightest part of the
-    map within it is a box. The fixed boxes are the whole lungs, and their lower parts: as many boxes for every picture.
-    """
-    _, by_truth = nih_pair(bench)
-    boxes: dict[str, list[Sides]] = {}
-    for row in _rows(bench.data / "nih_cxr" / "boxes.csv"):
-        x, y, w, h = (float(row[side]) / 512 for side in "xywh")
-        boxes.setdefault(row["image_id"], []).append((x, y, x + w, y + h))
-    rows = [row for row in by_truth.table(split="test").to_pylist() if row["image_id"] in boxes]
-    truth = [boxes[row["image_id"]] for row in rows]
-    pictures = [by_truth.read_image(row["file"]) for row in rows]
-    lungs = VisionModel(bench.work / "covid-segmentation", threads=bench.threads).segment(pictures)
-    fixed = {"whole lungs": (0.0, 1.0), "lower two thirds": (1 / 3, 1.0), "lower halves": (0.5, 1.0)}
-    found: dict[str, Any] = {"pictures": len(rows), "true boxes": sum(map(len, truth)), "methods": {}}
-    for name, (top, bottom) in fixed.items():
-        parts = [_parts(mask, top, bottom) for mask in lungs]
-        found["methods"][name] = measure_boxes(parts, truth)
-        middles = [[((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes] for boxes in parts]
-        found["methods"][name]["pointing"] = pointing(middles, truth)
-    for seed in SEEDS:
-        model = VisionModel(bench.work / f"nih-reports-{seed}", threads=bench.threads)
-        maps = model.classify(pictures).maps[:, 0]
-        mine = [_brightest_parts(plane, mask) for plane, mask in zip(maps, lungs, strict=True)]
-        found["methods"][f"maps, seed {seed}"] = measure_boxes(mine, truth)
-        points = [[_brightest_point(plane, mask)] for plane, mask in zip(maps, lungs, strict=True)]
-        found["methods"][f"maps, seed {seed}"]["pointing"] = pointing(points, truth)
-    return found
-
-
-def _parts(mask: Any, top: float, bottom: float) -> list[Sides]:
-    """Return the same part of each lung's box, from top (0) to bottom (1)."""
-    return [
-        (b.x_min, b.y_min + top * (b.y_max - b.y_min), b.x_max, b.y_min + bottom * (b.y_max - b.y_min))
-        for b in lung_boxes(mask).values()
-    ]
-
-
-def _brightest_parts(plane: Any, mask: Any) -> list[Sides]:
-    """Return the box around the brightest part of a map in each lung."""
-    found = []
-    for half in split_lung_mask(mask):
-        if half.any():
-            found += [sides for _, sides, _ in boxes_of_map(plane, TARGET, share=0.5, within=half, most=1)]
-    return found
-
-
-def _brightest_point(plane: Any, mask: Any) -> tuple[float, float]:
-    """Return the middle of the brightest place of a map within the lungs."""
-    height, width = mask.shape
-    fine = np.where(mask, resize_plane(plane, width, height), -1)
-    row, column = np.unravel_index(int(fine.argmax()), fine.shape)
-    return (float(column) + 0.5) / width, (float(row) + 0.5) / height
 
 
 def bench_concordance(bench: Bench) -> dict[str, Any]:
@@ -236,7 +113,9 @@ def bench_concordance(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {"bars": {"flips in the first tenth": 0.5}}
     chosen = recipe("classification", labels=(TARGET,), validation=0.0)
     assert isinstance(chosen, Classification)
-    for name, dataset in zip(("reports", "truth"), nih_pair(bench), strict=True):
+    folders = nih_folders(bench)
+    for name in ("silence", "truth"):  # every row has a label that can be flipped
+        dataset = folders[name]
         shares = []
         for seed in SEEDS:
             folder = bench.work / f"nih-{name}-flipped-{seed}"
@@ -248,7 +127,7 @@ def bench_concordance(bench: Bench) -> dict[str, Any]:
             first = {fitted.image_ids[row.row] for row in ranked[: len(ranked) // 10]}
             shares.append(len(first & flipped) / len(flipped))
             found.setdefault(name, {})[f"estimated error, seed {seed}"] = facts.estimated_error
-        found[name]["flips in the first tenth"] = _spread(shares)
+        found[name]["flips in the first tenth"] = spread(shares)
         print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
     return found
 
@@ -269,12 +148,26 @@ def _flip(dataset: DatasetFolder, folder: Path, seed: int) -> set[str]:
     return {training[index]["image_id"] for index in drawn}
 
 
+def bench_learning_curves(bench: Bench) -> dict[str, Any]:
+    """NIH test split, Pneumonia: AUROC by the number of training patients, and the picture of it."""
+    curves = measure_curves(bench)
+    draw_curves(curves, bench.work / "learning-curves.png")
+    return curves
+
+
+def bench_positions(bench: Bench) -> dict[str, Any]:
+    """Real training films turned and inverted on purpose: how `normalise` sets them right."""
+    return measure_positions(bench.data)
+
+
 PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
+    "positions": bench_positions,
     "classification": bench_classification,
     "lungs": bench_lungs,
     "restoration": bench_restoration,
     "finding_boxes": bench_finding_boxes,
     "concordance": bench_concordance,
+    "learning_curves": bench_learning_curves,
 }
 
 
@@ -304,22 +197,6 @@ def main() -> None:
                 arguments.json.parent.mkdir(parents=True, exist_ok=True)
                 arguments.json.write_text(text + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "mean": float(np.mean(values)),
-        "standard deviation": float(np.std(values, ddof=1)),
-        "lowest": min(values),
-        "highest": max(values),
-    }
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    import csv
-
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,25 @@ def test_each_value_becomes_what_the_policy_says(rule: dict[str, str], wanted: l
     assert targets.to_table().column("mask:Edema").to_pylist() == [value is not None for value in wanted]
 
 
+def test_silence_is_absence_in_normal_reports_alone() -> None:
+    labels = ("No Finding", "Edema", "Pneumonia", "Support Devices")
+    rows = [
+        ([POSITIVE, NOT_MENTIONED, NOT_MENTIONED, NOT_MENTIONED], 0.0),
+        ([POSITIVE, NEGATIVE, NOT_MENTIONED, POSITIVE], 0.0),  # a tube is no finding
+        ([NEGATIVE, POSITIVE, NOT_MENTIONED, NOT_MENTIONED], None),
+        ([NEGATIVE, UNCERTAIN, NOT_MENTIONED, NOT_MENTIONED], None),
+        ([NEGATIVE, POSITIVE, NEGATIVE, NOT_MENTIONED], 0.0),  # denied, whatever else there is
+        ([NEGATIVE, POSITIVE, POSITIVE, NOT_MENTIONED], 1.0),
+        ([UNREAD, UNREAD, UNREAD, UNREAD], None),
+    ]
+    codes = np.array([row for row, _ in rows], dtype=np.int8)
+    names = tuple(f"r{number}" for number in range(len(rows)))
+    blank = np.full(codes.shape, np.nan, dtype=np.float32)
+    policy = policy_from({"default": {"not_mentioned": "zeros_if_normal"}}, "p")
+    targets = make_targets(LabelBatch(names, labels, codes, blank), policy, key=KEY)
+    assert targets.to_table().column("target:Pneumonia").to_pylist() == [wanted for _, wanted in rows]
+
+
 @given(
     low=st.floats(0, 0.9),
     width=st.floats(0.001, 0.1),
@@ -101,6 +120,7 @@ def test_another_key_or_label_smooths_otherwise() -> None:
         ("labels: {Edema: {uncertain_range: [0.9, 0.1], uncertain: smoothed}}", "Edema.*lower first"),
         ("labels: {Edema: {uncertain: multiclass, not_mentioned: smoothed}}", "whole classes"),
         ("default: {not_mentioned: multiclass}", "class 2 would be empty"),
+        ("default: {uncertain: zeros_if_normal}", "for not_mentioned alone"),
         ("labels: {Oedema: {uncertain: ones}}", "'Oedema' is no label of chexpert14"),
         ("hierarchy: {Pneumonia: [Opacity]}", "'Opacity' is no label"),
         ("defaults: {}", "defaults"),

@@ -31,6 +31,19 @@ CLASSIFICATION = {
 }
 
 
+#: What the tests learn boxes and masks with.
+TINY = {
+    "backbone": "tiny",
+    "image_size": SIZE,
+    "batch": 8,
+    "rate": 5e-3,
+    "backbone_rate": 5e-3,
+    "average": 0.9,
+    "width": 16,
+    "augmentation": {"rotation": 3, "scale": 0.05, "gamma": 0.1, "contrast": 0.1, "flip": False},
+}
+
+
 @dataclass(frozen=True)
 class Phantoms:
     folder: Path
@@ -67,3 +80,13 @@ def finding_model(phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def loaded(finding_model: Path) -> VisionModel:
     return VisionModel(finding_model, threads=1)
+
+
+@pytest.fixture(scope="session")
+def lung_model(few_phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model that learned the masks of the phantoms' lungs."""
+    from models.vision.training.train import train
+
+    out = tmp_path_factory.mktemp("lungs") / "model"
+    train(few_phantoms.open(), parse_recipe({"task": "segmentation", "epochs": 12, **TINY}), out, threads=1)
+    return out

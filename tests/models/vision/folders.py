@@ -18,13 +18,16 @@ from PIL import Image
 
 from corpora.dataset.columns import FORMAT_VERSION, INFO, ROWS, rows_schema
 from corpora.dataset.folder import DatasetInfo
-from corpora.findings import LabeledReport
+from corpora.findings import Assertion, LabeledReport
 from corpora.phantoms import Phantom, PhantomMaker
 from corpora.reports import Report
 from corpora.vocabulary import load_vocabulary
+from corpora.weak_labels.policies import LabelPolicy, Treatment, WeakLabelPolicy
 from corpora.weak_labels.region_table import load_regions
 from corpora.weak_labels.regions import ChestGeometry, hint_regions
 from corpora.weak_labels.shapes import Box
+from corpora.weak_labels.targets import make_targets
+from corpora.weak_labels.values import CODE_OF, LabelBatch
 from nlp_service import Labeler
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +48,7 @@ class Row:
     split: str
     patient_id: str
     values: Mapping[str, str | None] = field(default_factory=dict)
-    not_mentioned_is_negative: bool = True
+    not_mentioned: Treatment = Treatment.ZEROS
     view: str | None = "PA"
     regions: Sequence[Mapping[str, Any]] = ()
     boxes: Sequence[Mapping[str, Any]] = ()
@@ -107,14 +110,16 @@ def _write_row(path: Path, row: Row, labels: Sequence[str]) -> dict[str, Any]:
         "boxes": list(row.boxes),
         "mask_file": mask_file,
     }
-    for label in labels:
-        value = row.values.get(label)
-        target = {"positive": 1.0, "negative": 0.0, "uncertain": None}.get(value or "")
-        if value is None and row.not_mentioned_is_negative:
-            target = 0.0
-        record[f"label:{label}"] = value
-        record[f"target:{label}"] = target
-        record[f"mask:{label}"] = target is not None
+    values = [row.values.get(label) for label in labels]
+    codes = np.array([[CODE_OF[None if value is None else Assertion(value)] for value in values]], dtype=np.int8)
+    batch = LabelBatch((row.image_id,), tuple(labels), codes, np.full(codes.shape, np.nan, dtype=np.float32))
+    policy = WeakLabelPolicy(default=LabelPolicy(not_mentioned=row.not_mentioned))
+    targets = make_targets(batch, policy, key=b"folders")
+    for index, label in enumerate(labels):
+        known = bool(targets.mask[0, index])
+        record[f"label:{label}"] = values[index]
+        record[f"target:{label}"] = float(targets.values[0, index]) if known else None
+        record[f"mask:{label}"] = known
     return record
 
 
@@ -180,11 +185,17 @@ def _box(label: str, box: Box) -> dict[str, Any]:
     return {"label": label, "box": [box.x_min, box.y_min, box.x_max, box.y_max], "pedigree": "given"}
 
 
-def nih_folder(path: Path, data: Path, reports: Mapping[str, Report] | None) -> Path:
+def nih_folder(
+    path: Path,
+    data: Path,
+    reports: Mapping[str, Report] | None,
+    not_mentioned: Treatment = Treatment.ZEROS_IF_NORMAL,
+) -> Path:
     """Write the NIH pictures as a data set folder.
 
-    With ``reports`` (by id) the labels are what the rules read in the paired reports; not mentioned counts as absent.
-    Without, they are the labels of the manifest. Region hints stay off: the reports are other patients'.
+    With ``reports`` (by id) the labels are what the rules read in the paired reports, and ``not_mentioned`` is what
+    becomes of their silence. Without, they are the labels of the manifest, each present or absent. Region hints stay
+    off: the reports are other patients'.
     """
     labeler = Labeler(label_sets=["nih14"], reader="rules")
     names = [label.name for label in labeler.label_sets[0].labels]
@@ -204,6 +215,7 @@ def nih_folder(path: Path, data: Path, reports: Mapping[str, Report] | None) -> 
                 split=given["split"],
                 patient_id=given["patient_id"],
                 values=values,
+                not_mentioned=not_mentioned,
                 view=given["view"],
             )
         )

@@ -17,9 +17,8 @@ from corpora.dataset.folder import open_dataset
 from corpora.phantoms import PhantomMaker
 from nlp_service.cli.app import app
 from tests.corpora.imaging.orthanc import PASSWORD, USER, Orthanc, needs_orthanc
-from tests.models.vision.conftest import CLASSIFICATION, SIZE
+from tests.models.vision.conftest import CLASSIFICATION, SIZE, TINY
 from tests.models.vision.dicom import write_dicom
-from tests.models.vision.test_lungs import TINY
 from tests.models.vision.test_restoration import SMALL
 
 COUNT = 40

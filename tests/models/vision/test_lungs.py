@@ -23,19 +23,9 @@ from models.vision.recipe import parse_recipe
 from models.vision.runtime import VisionModel
 from models.vision.training.classical import classical_lungs
 from models.vision.training.train import train
-from tests.models.vision.conftest import SIZE, Phantoms
+from tests.models.vision.conftest import SIZE, TINY, Phantoms
 from tests.models.vision.folders import write_folder
 
-TINY = {
-    "backbone": "tiny",
-    "image_size": SIZE,
-    "batch": 8,
-    "rate": 5e-3,
-    "backbone_rate": 5e-3,
-    "average": 0.9,
-    "width": 16,
-    "augmentation": {"rotation": 3, "scale": 0.05, "gamma": 0.1, "contrast": 0.1, "flip": False},
-}
 MASKS = st.integers(0, 2**24 - 1).map(
     lambda bits: np.array([bits >> i & 1 for i in range(24)], dtype=bool).reshape(4, 6)
 )
@@ -118,13 +108,6 @@ def test_bright_part_of_a_map_is_a_box_within_the_lungs() -> None:
     [(_, (x0, y0, x1, y1), score)] = boxes_of_map(plane, "Pneumonia", share=0.5, within=within)
     assert score == pytest.approx(0.9, abs=0.02)
     assert box_iou((x0, y0, x1, y1), (5 / 8, 2 / 8, 7 / 8, 4 / 8)) > 0.6
-
-
-@pytest.fixture(scope="module")
-def lung_model(few_phantoms: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("lungs") / "model"
-    train(few_phantoms.open(), parse_recipe({"task": "segmentation", "epochs": 12, **TINY}), out, threads=1)
-    return out
 
 
 def test_masks_are_learned(lung_model: Path, few_phantoms: Phantoms) -> None:
