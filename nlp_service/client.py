@@ -163,6 +163,26 @@ class Client(Requests):
         found: list[Row] = self._ask(ask)["reports"]
         return found
 
+    def image_scores(
+        self,
+        accession_number: str | None = None,
+        *,
+        accession_number_issuer: str | None = None,
+        study_instance_uid: str | None = None,
+    ) -> list[Row]:
+        """Return what models said of the images of a study, the newest first."""
+        ask = self._search(accession_number, accession_number_issuer, study_instance_uid)
+        found: list[Row] = self._ask(ask)["images"]
+        return found
+
+    def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
+        """Store what a model (name, version, digest) says of images, and return how many; at most 100 a call.
+
+        An image has an ``image_id``, an ``accession_number`` or ``study_instance_uid``, ``scores`` by label, and may
+        have ``overlays`` by name (PNG in Base64).
+        """
+        return int(self._ask(self._image_scores(model, images))["images"])
+
     def labels(self) -> Row:
         """Return the label sets with their labels."""
         return self._object(Ask("GET", "/v1/labels"))
@@ -325,6 +345,22 @@ class AsyncClient(Requests):
         ask = self._search(accession_number, accession_number_issuer, study_instance_uid)
         found: list[Row] = (await self._ask(ask))["reports"]
         return found
+
+    async def image_scores(
+        self,
+        accession_number: str | None = None,
+        *,
+        accession_number_issuer: str | None = None,
+        study_instance_uid: str | None = None,
+    ) -> list[Row]:
+        """Return what models said of the images of a study, the newest first."""
+        ask = self._search(accession_number, accession_number_issuer, study_instance_uid)
+        found: list[Row] = (await self._ask(ask))["images"]
+        return found
+
+    async def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
+        """Store what a model says of images; see `Client.add_image_scores`."""
+        return int((await self._ask(self._image_scores(model, images)))["images"])
 
     async def labels(self) -> Row:
         """Return the label sets with their labels."""

@@ -119,6 +119,10 @@ class Requests:
         return Ask("POST", "/v1/studies/search", json=wanted)
 
     @staticmethod
+    def _image_scores(model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> Ask:
+        return Ask("POST", "/v1/studies/image-scores", json={"model": dict(model), "images": list(images)})
+
+    @staticmethod
     def _path(
         path: str,
         label_sets: Sequence[str] | None,

@@ -19,6 +19,8 @@ from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
 from models.vision.sources import Picture, Source, Unreadable, read
 
+#: Columns that say which study a picture is of, between its file and what the model says.
+STUDY_COLUMNS = ("study_instance_uid", "accession_number", "accession_number_issuer", "patient_id")
 #: Overlays of 14 labels are some 10 MB a picture.
 DRAWN_BATCH = 4
 MAX_BATCH_BYTES = 32 * 2**20
@@ -89,7 +91,8 @@ def read_batch(model: VisionModel, drawn: Drawn, batch: Sequence[Source]) -> lis
 
 def _told(model: VisionModel, drawn: Drawn, picture: Picture, found: Answer) -> Told:
     height, width = picture.pixels.shape
-    row = {"image_id": picture.image_id, "file": picture.file, **found.row}
+    study = {name: picture.row.get(name) for name in STUDY_COLUMNS}
+    row = {"image_id": picture.image_id, "file": picture.file, **study, **found.row}
     return Told(picture.file, width, height, row, found.boxes, dict(_files(model, drawn, picture, found)))
 
 

@@ -1,6 +1,7 @@
 """A model's answers for pictures of any place, written to a folder that appears whole.
 
-OUT/predictions.csv or .jsonl    one row a picture: its id, its file, and what the model says
+OUT/predictions.csv or .jsonl    one row a picture: its id, its file, its study, and what the model says
+OUT/model.json                   which model it was
 OUT/rejects.csv                  pictures that could not be read, with the reason
 OUT/overlays/                    heat maps, boxes and outlines over the pictures
 OUT/annotations.coco.json        boxes, and masks as outlines (detection, segmentation)
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 #: Answers for batches in their order, few at a time: `map` of `read_batch`, or an engine.
 Answers = Callable[[Iterator[tuple[Source, ...]]], Iterable[Sequence[Told | Unreadable]]]
 Format = Literal["csv", "jsonl"]
+#: Which model said it, as JSON: name, version, task, labels, digest.
+MODEL = "model.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,9 @@ def _write(
                     file.write_bytes(content)
                 done += 1
             on_pictures(done)
+    about = {"name": f"radlabel-{model.task}", "version": model.manifest.version, "task": model.task.value}
+    about |= {"labels": list(model.labels), "digest": model.manifest.digest}
+    (folder / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if wanted.coco:
         (folder / "annotations.coco.json").write_text(json.dumps(coco.content()), encoding="utf-8")
     return done, rejected

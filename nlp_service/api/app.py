@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from nlp_service._version import __version__
-from nlp_service.api import datasets, dicom, fhir, jobs, label, reference, review, studies
+from nlp_service.api import datasets, dicom, fhir, images, jobs, label, reference, review, studies
 from nlp_service.api.guard import Guard
 from nlp_service.api.models import CardAnswer, JobPathRequest, ResultsPage
 from nlp_service.api.problems import (
@@ -84,7 +84,16 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.service = service
     app.state.fault = None
     for router in (
-        *(label.router, jobs.router, datasets.router, studies.router, review.router, fhir.router, dicom.router),
+        *(
+            label.router,
+            jobs.router,
+            datasets.router,
+            studies.router,
+            images.router,
+            review.router,
+            fhir.router,
+            dicom.router,
+        ),
         *(reference.router, reference.operations),
     ):
         app.include_router(router)

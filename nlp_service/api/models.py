@@ -220,16 +220,40 @@ class StoredReportOut(BaseModel):
     labels: list[StoredLabelsOut]
 
 
+class OverlayOut(BaseModel):
+    """A picture drawn over an image: ``GET /v1/overlays/{id}`` has it."""
+
+    id: str = Field(examples=["0f" * 16])
+    name: str = Field(description="the label, or what is drawn", examples=["Pneumonia"])
+
+
+class ImageScoresOut(BaseModel):
+    """What one model said of one image."""
+
+    image_id: str
+    accession_number: str | None
+    accession_number_issuer: str | None
+    study_instance_uid: str | None
+    sop_instance_uid: str | None
+    patient_id: str | None
+    model: ModelInfoOut
+    scored_at: str
+    scores: dict[str, float] = Field(description="probability by label", examples=[{"Pneumonia": 0.93}])
+    overlays: list[OverlayOut]
+
+
 class StudiesAnswer(BaseModel):
     """The reports found, the newest first. An accession number is not unique: there can be several."""
 
     reports: list[StoredReportOut]
+    images: list[ImageScoresOut] = Field(description="what models said of the images found by the same identifiers")
 
 
 class DeletedAnswer(BaseModel):
     """What was deleted."""
 
     reports: int = Field(description="stored reports that are gone, with their labels and reviews", examples=[1])
+    images: int = Field(description="images whose scores and overlays are gone", examples=[0])
 
 
 class JobPathRequest(RequestModel):

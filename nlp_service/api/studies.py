@@ -11,7 +11,8 @@ from fastapi.concurrency import run_in_threadpool
 from nlp_service.api.context import MayAdminister, MayRunJobs, Ready, waited
 from nlp_service.api.models import DeletedAnswer, StudiesAnswer, StudySearch
 from nlp_service.api.problems import responses
-from nlp_service.store.keys import Deed, audit_trail
+from nlp_service.store.images import delete_image_scores, find_image_scores
+from nlp_service.store.keys import Deed, audit_trail, record
 from nlp_service.store.stored import delete_studies, find_studies, label_rates
 
 router = APIRouter(tags=["store"])
@@ -24,38 +25,34 @@ async def search_studies(body: StudySearch, service: Ready, key_id: MayRunJobs) 
     """Return the stored reports of a study by accession number, with issuer if wanted, or by Study Instance UID.
 
     Matches are exact. An accession number is not unique, so the answer is a list, the newest report first, each with
-    the labels that every version of the model gave.
+    the labels that every version of the model gave. Beside them stands what models of images said of the same study.
     """
 
-    def search() -> list[dict[str, Any]]:
+    def search() -> dict[str, list[dict[str, Any]]]:
         with service.engine.connect() as connection:
-            return find_studies(
-                connection,
-                accession_number=body.accession_number,
-                issuer=body.accession_number_issuer,
-                study_instance_uid=body.study_instance_uid,
-            )
+            return {
+                "reports": find_studies(connection, **_named(body)),
+                "images": find_image_scores(connection, **_named(body)),
+            }
 
     found = await run_in_threadpool(search)
-    await waited(service.write_down(Deed("search", "api", len(found), key_id)), service)
-    return {"reports": found}
+    await waited(service.write_down(Deed("search", "api", len(found["reports"]), key_id)), service)
+    return found
 
 
 @router.post("/v1/studies/delete", summary="Delete what is stored of a study", responses=responses(401, 403, 422, 503))
 async def remove_studies(body: StudySearch, service: Ready, key_id: MayAdminister) -> DeletedAnswer:
     """Delete the stored reports that the same search finds, with their labels and reviews. It cannot be undone."""
 
-    def delete(connection: sa.Connection) -> int:
-        return delete_studies(
-            connection,
-            accession_number=body.accession_number,
-            issuer=body.accession_number_issuer,
-            study_instance_uid=body.study_instance_uid,
+    def delete(connection: sa.Connection) -> DeletedAnswer:
+        deleted = DeletedAnswer(
+            reports=delete_studies(connection, **_named(body)),
+            images=delete_image_scores(connection, **_named(body)),
         )
+        record(connection, [Deed("delete study", "api", deleted.reports, key_id)])
+        return deleted
 
-    deleted = await waited(service.writer.submit(delete), service)
-    await waited(service.write_down(Deed("delete study", "api", deleted, key_id)), service)
-    return DeletedAnswer(reports=deleted)
+    return await waited(service.writer.submit(delete), service)
 
 
 @router.get("/v1/audit", summary="The audit trail", responses=responses(401, 403, 422, 503))
@@ -87,3 +84,11 @@ async def read_drift(
             return [dict(row) for row in label_rates(connection, weeks)]
 
     return {"counts": await run_in_threadpool(read)}
+
+
+def _named(body: StudySearch) -> dict[str, Any]:
+    return {
+        "accession_number": body.accession_number,
+        "issuer": body.accession_number_issuer,
+        "study_instance_uid": body.study_instance_uid,
+    }

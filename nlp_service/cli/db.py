@@ -39,7 +39,7 @@ def forget(
     study_instance_uid: Annotated[str | None, typer.Option(help="Of the study.", show_default=False)] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete the stored reports of a study, with labels and reviews. It cannot be undone.
+    """Delete what is stored of a study: reports, labels, reviews, scores of images. It cannot be undone.
 
     For example:
 
@@ -48,15 +48,19 @@ def forget(
     if accession_number is None and study_instance_uid is None:
         raise typer.BadParameter("name a study", param_hint="--accession-number or --study-instance-uid")
     with exit_on_error():
+        from nlp_service.store.images import delete_image_scores
         from nlp_service.store.keys import Deed, record
         from nlp_service.store.stored import delete_studies
 
         with store_connection(data_dir) as connection:
-            deleted = delete_studies(
-                connection, accession_number=accession_number, issuer=issuer, study_instance_uid=study_instance_uid
-            )
+            study = {
+                "accession_number": accession_number,
+                "issuer": issuer,
+                "study_instance_uid": study_instance_uid,
+            }
+            deleted, images = delete_studies(connection, **study), delete_image_scores(connection, **study)
             record(connection, [Deed("delete study", "cli", deleted)])
-    typer.echo(f"{deleted:,} reports are gone", err=True)
+    typer.echo(f"{deleted:,} reports and the scores of {images:,} images are gone", err=True)
 
 
 @app.command()

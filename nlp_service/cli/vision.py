@@ -18,6 +18,7 @@ from nlp_service.cli.engine_options import (
 )
 from nlp_service.cli.errors import EXIT_ROWS_FAILED, exit_on_error, stop_on_sigterm
 from nlp_service.cli.vision_progress import shown_count, shown_training
+from nlp_service.cli.vision_push import push
 from nlp_service.engines import EngineName, EngineOptions
 
 app = typer.Typer(
@@ -191,6 +192,9 @@ def predict(
     )
     if done.rejected:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+app.command()(push)
 
 
 @app.command()

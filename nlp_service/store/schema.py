@@ -177,6 +177,34 @@ reviews = sa.Table(
     _time("reviewed_at"),
 )
 
+image_scores = sa.Table(
+    "image_scores",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    # SHA-256 over the image's identifiers and the model: scores that come again take the place of the earlier ones.
+    sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("image_id", sa.Text, nullable=False),
+    sa.Column("accession_number", sa.Text, index=True),
+    sa.Column("accession_number_issuer", sa.Text),
+    sa.Column("study_instance_uid", sa.Text, index=True),
+    sa.Column("sop_instance_uid", sa.Text),
+    sa.Column("patient_id", sa.Text),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("model_digest", sa.Text, nullable=False),
+    sa.Column("scores", sa.Text, nullable=False),  # JSON: probability by label
+    _time("scored_at"),
+)
+
+image_overlays = sa.Table(
+    "image_overlays",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # drawn at random: what is in URLs says nothing
+    sa.Column("image", Id, sa.ForeignKey("image_scores.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),  # the label, or what is drawn
+    sa.Column("png", sa.LargeBinary, nullable=False),
+)
+
 executors = sa.Table(
     "executors",
     metadata,

@@ -222,7 +222,7 @@ def find_studies(
 ) -> list[dict[str, Any]]:
     """Return the reports of a study with all their labels, the newest report first; exact matches only."""
     table = schema.reports
-    query = sa.select(table).where(_of_study(accession_number, issuer, study_instance_uid))
+    query = sa.select(table).where(of_study(table, accession_number, issuer, study_instance_uid))
     found = {
         row.id: {
             **{name: getattr(row, name) for name in (*_FACTS, "study_date", "result_status", "door")},
@@ -249,15 +249,14 @@ def delete_studies(
     study_instance_uid: str | None = None,
 ) -> int:
     """Delete the reports that `find_studies` finds, with labels and reviews, and return how many there were."""
-    of_study = _of_study(accession_number, issuer, study_instance_uid)
-    return int(connection.execute(sa.delete(schema.reports).where(of_study)).rowcount)
+    condition = of_study(schema.reports, accession_number, issuer, study_instance_uid)
+    return int(connection.execute(sa.delete(schema.reports).where(condition)).rowcount)
 
 
-def _of_study(
-    accession_number: str | None, issuer: str | None, study_instance_uid: str | None
+def of_study(
+    table: sa.Table, accession_number: str | None, issuer: str | None, study_instance_uid: str | None
 ) -> sa.ColumnElement[bool]:
-    """Return the condition that a report is of a study; raise `ValueError` where nothing names one."""
-    table = schema.reports
+    """Return the condition that a row is of a study; raise `ValueError` where nothing names one."""
     if accession_number is None and study_instance_uid is None:
         raise ValueError("an accession number or a Study Instance UID names a study")
     given = (

@@ -143,13 +143,13 @@ def test_a_study_can_be_deleted(tmp_path: Path) -> None:
         assert service.request("POST", "/v1/label", {"reports": reports, "store": True})[0] == 200
         study = {"accession_number": "A1", "accession_number_issuer": "RIS"}
         status, body = service.request("POST", "/v1/studies/delete", study)
-        assert (status, json.loads(body)) == (200, {"reports": 1})
+        assert (status, json.loads(body)) == (200, {"reports": 1, "images": 0})
         left = json.loads(service.request("POST", "/v1/studies/search", {"accession_number": "A1"})[1])["reports"]
         assert [report["report_id"] for report in left] == ["r2"]
         assert service.request("POST", "/v1/studies/delete", {})[0] == 422
     forget = [sys.executable, "-m", "nlp_service", "db", "forget", "--accession-number", "A2"]
     told = subprocess.run([*forget, "--data-dir", str(tmp_path)], check=True, capture_output=True, text=True)
-    assert told.stderr == "1 reports are gone\n"
+    assert told.stderr == "1 reports and the scores of 0 images are gone\n"
     engine = open_database(f"sqlite:///{tmp_path / 'radlabel.db'}")
     with engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from labels")).scalar_one() == 1

@@ -84,7 +84,8 @@ def open_page(
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("request", lambda asked: None if asked.url.startswith(service.url) else complaints.append(asked.url))
+    own = (service.url, f"blob:{service.url}")  # and what the page keeps in memory
+    page.on("request", lambda asked: None if asked.url.startswith(own) else complaints.append(asked.url))
     page.goto(service.url)
     yield page
     context.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from corpora.labeled import PersonLabeled, read_labeled
 from tests.nlp_service.processes import Served
+from tests.nlp_service.service.test_image_scores import png
 from tests.nlp_service.web.browser import CHROMIUM, REPORT, chromium, open_page, service_to_show, write_reports
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: make peers")
@@ -128,6 +130,54 @@ def test_a_study_is_looked_up(page: Page) -> None:
     page.get_by_label("Accession number", exact=True).fill("A-99")
     page.get_by_role("button", name="Look up").click()
     page.get_by_text("Nothing is stored under these identifiers.").wait_for()
+
+
+def test_image_scores_stand_beside_the_labels(page: Page, service: Served) -> None:
+    report = {"report_id": "r-x", "text": "Small left pleural effusion. No pneumothorax.", "accession_number": "X-1"}
+    assert service.request("POST", "/v1/label", {"reports": [report], "store": True})[0] == 200
+    scores = {"Pleural Effusion": 0.2, "Pneumothorax": 0.1, "Edema": 0.4}
+    image = {"image_id": "i-x", "accession_number": "X-1", "scores": scores}
+    other = {**image, "image_id": "i-y", "accession_number_issuer": "PACS", "study_instance_uid": "1.2"}
+    overlays = {"Pleural Effusion": base64.b64encode(png(side=64)).decode()}
+    model = {"name": "chest", "version": "1", "digest": "ab" * 32}
+    sent = {"model": model, "images": [{**image, "overlays": overlays}, other]}
+    assert service.request("POST", "/v1/studies/image-scores", sent)[0] == 201
+    page.get_by_role("link", name="Studies").click()
+    page.get_by_label("Accession number", exact=True).fill("X-1")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_role("heading", name="1 report, 2 scored images")).to_be_visible()
+    table = page.get_by_role("region", name="Scores of image i-x")
+    rows = [" ".join(text.split()) for text in table.locator("tbody tr").all_inner_texts()]
+    assert rows == [
+        "Edema not mentioned 0.40",
+        "Pleural Effusion + present 0.20 disagree",
+        "Pneumothorax \N{MINUS SIGN} absent 0.10 agree",
+    ]
+    page.locator(".image-scores").get_by_role("button", name="Pleural Effusion").click()
+    picture = page.get_by_role("img", name="Where the model sees Pleural Effusion in image i-x")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 64
+    check_access(page, "studies, with images")
+
+
+def test_an_image_of_a_number_that_two_patients_have_stands_with_no_report(page: Page, service: Served) -> None:
+    reports = [
+        {"report_id": f"r-{patient}", "text": "No effusion.", "accession_number": "X-2", "patient_id": patient}
+        for patient in ("P1", "P2")
+    ]
+    assert service.request("POST", "/v1/label", {"reports": reports, "store": True})[0] == 200
+    sent = {
+        "model": {"name": "chest", "version": "1", "digest": "ab" * 32},
+        "images": [{"image_id": "i-z", "accession_number": "X-2", "scores": {"Edema": 0.4}}],
+    }
+    assert service.request("POST", "/v1/studies/image-scores", sent)[0] == 201
+    page.get_by_role("link", name="Studies").click()
+    page.get_by_label("Accession number", exact=True).fill("X-2")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_role("heading", name="2 reports, 1 scored image")).to_be_visible()
+    expect(page.get_by_role("region", name="Scores of image i-z")).to_have_count(1)
+    stray = page.get_by_role("region", name="Images without a report")
+    expect(stray.get_by_role("region", name="Scores of image i-z")).to_be_visible()
 
 
 def test_labels_and_model_are_explained(page: Page) -> None:
