@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corpora.dataset.folder import DatasetFolder
 from corpora.weak_labels.policies import NO_FINDINGS
-from models.vision.answers import Answer
+from models.vision.batches import Told
 from models.vision.brightening import (
     LungCells,
     NormalFilms,
@@ -25,11 +25,11 @@ from models.vision.brightening import (
     places,
     probabilities,
 )
+from models.vision.coco import Coco
 from models.vision.errors import DatasetUnfit, OutputExists, VisionModelInvalid
-from models.vision.predict import Coco, Predicted
+from models.vision.predict import Predicted
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
-from models.vision.sources import Picture
 
 #: Fewer normal films say too little of how normal films vary.
 MIN_NORMAL = 30
@@ -154,8 +154,8 @@ def _write(
             numbers = [f"{value:.4f}" for value in (chance[is_right].sum(), evidence.max(), x, y)]
             listed = [{"box": [round(side, 4) for side in box], "gain": round(gain, 4)} for box, gain in boxes]
             writer.writerow([row["image_id"], row["file"], *numbers, json.dumps(listed)])
-            answer = Answer({}, boxes=tuple((label, box, gain) for box, gain in boxes))
-            coco.add(Picture(row["image_id"], row["file"], pixels, row), answer)
+            height, width = pixels.shape
+            coco.add(Told(row["file"], width, height, {}, tuple((label, box, gain) for box, gain in boxes)))
             done += 1
             on_pictures(done)
     (folder / COCO).write_text(json.dumps(coco.content()) + "\n", encoding="utf-8")

@@ -169,7 +169,11 @@ def _write(
                     file.write_bytes(content)
                 done += 1
             on_pictures(done)
-    about = {"name": f"radlabel-{model.task}", "version": model.manifest.version, "task": model.task.value}
+    about: dict[str, Any] = {
+        "name": f"radlabel-{model.task}",
+        "version": model.manifest.version,
+        "task": model.task.value,
+    }
     about |= {"labels": list(model.labels), "digest": model.manifest.digest}
     (folder / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if wanted.coco:

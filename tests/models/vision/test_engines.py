@@ -25,9 +25,8 @@ from nlp_service.cli.app import app
 from nlp_service.engines import EngineName, EngineOptions
 from nlp_service.errors import WorkerMismatch
 from nlp_service.vision_work import predict_on
-from tests.models.vision.conftest import SIZE, Phantoms
+from tests.models.vision.conftest import SIZE, TINY, Phantoms
 from tests.models.vision.dicom import write_dicom
-from tests.models.vision.test_lungs import TINY
 from tests.models.vision.test_restoration import SMALL
 
 #: More than two batches, so that several workers have something to do.

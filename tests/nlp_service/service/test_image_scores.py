@@ -49,7 +49,8 @@ def post(service: Served, path: str, body: object) -> tuple[int, Any]:
 
 
 def send(service: Served, *images: dict[str, Any], **model: str) -> int:
-    status, answer = post(service, "/v1/studies/image-scores", {"model": {**MODEL, **model}, "images": list(images)})
+    body = {"model": MODEL | model, "images": list(images)}
+    status, answer = post(service, "/v1/studies/image-scores", body)
     assert status == 201, answer
     return int(answer["images"])
 
