@@ -85,6 +85,7 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
         pairs = PseudonymMap()
         named = identity.recorded_by(pairs) if recipe.deidentify.map_file else identity
         index, labels, rejected = run.chexpert() if recipe.labels.chexpert else (run.index(), *run.labels())
+        labels = run.corrected(labels)
         linked = run.link(index, labels)
         run.most = linked.of("images", Outcome.LINKED)
         folder = build_dataset(
@@ -111,6 +112,7 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
         "report rows": int(info.counts["reports"]["excluded"].get("link:row_invalid", 0)),
         "reports not labelled": rejected,
         "files": int(info.counts["files"]["unreadable"]),
+        "corrections of reports that are not there": run.not_there,
         "pictures": sum(excluded.get(f"pixels:{reason}", 0) for reason in ("unreadable", "mask_unreadable")),
     }
     return BuildSummary(output, info, failed, made_key)
@@ -151,11 +153,15 @@ class _Run:
     work: Path
     options: BuildOptions
     most: int | None = None  # images to draw, at most: filters leave some out
+    not_there: int = 0  # corrections of reports that are not there
 
     def inputs(self) -> Iterator[Path]:
         """Yield the files that the result depends on, the images apart."""
         recipe = self.recipe
-        given = (recipe.labels.rows, recipe.labels.chexpert, recipe.boxes, recipe.regions.table, recipe.splits.fixed)
+        given = (
+            *(recipe.labels.rows, recipe.labels.chexpert, recipe.labels.corrections),
+            *(recipe.boxes, recipe.regions.table, recipe.splits.fixed),
+        )
         yield from ReportSource(recipe.reports).files()
         yield from (path for path in (*given, *recipe.labels.vocabulary) if path is not None)
 
@@ -249,6 +255,20 @@ class _Run:
             on_progress=lambda progress: self.show(Stage.LABELLING, progress.counts.read, None),
         )
         return output, sum(1 for line in rejects.read_text("utf-8").splitlines() if _is_own_fault(line))
+
+    def corrected(self, labels: Path) -> Path:
+        """Return the label rows with the values that people gave, where the recipe names some."""
+        wanted = self.recipe.labels
+        if wanted.corrections is None:
+            return labels
+        from corpora.vocabulary.load import load_vocabulary
+        from nlp_service.corrections import correct_labels, read_corrections
+
+        names = tuple(entry.name for entry in load_vocabulary(wanted.vocabulary).label_set(wanted.label_set).labels)
+        corrections = read_corrections(wanted.corrections, wanted.label_set, names)
+        output = self.work / "labels.corrected.parquet"
+        self.not_there = correct_labels(labels, corrections, wanted.label_set, output).not_there
+        return output
 
     def texts(self) -> Path | None:
         """Return a table of report ids and keyed digests of their texts, or ``None`` where no text is given."""

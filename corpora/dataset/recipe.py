@@ -63,12 +63,14 @@ class Labelling(_Part):
     """Where labels come from: rows that were made before (``rows``), a CSV in CheXpert's form (``chexpert``, which
     names the images too), or the reader of reports.
 
-    ``abstain`` is a band of probability: labels within it are masked under every policy.
+    ``abstain`` is a band of probability: labels within it are masked under every policy. ``corrections`` are values
+    that people gave in place of those that were read (`radlabel review export`).
     """
 
     label_set: str = "chexpert14"
     rows: Path | None = None
     chexpert: Path | None = None
+    corrections: Path | None = None
     vocabulary: tuple[Path, ...] = ()
     reader: Literal["encoder", "rules"] = "encoder"
     model: Path | None = None
@@ -82,6 +84,8 @@ class Labelling(_Part):
             raise ValueError("the rules read without a model")
         if self.rows is not None and self.chexpert is not None:
             raise ValueError("labels come from rows or from a CheXpert CSV, not from both")
+        if self.corrections is not None and self.chexpert is not None:
+            raise ValueError("corrections are of reports, and a CheXpert CSV has none")
         return self
 
 

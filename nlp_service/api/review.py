@@ -36,6 +36,12 @@ class RulesSayOut(LabelNameOut):
     value: Value | None
 
 
+class ImagesSayOut(LabelNameOut):
+    """A label that the images of the study speak against, with their probability of the finding."""
+
+    probability: float
+
+
 class ReviewItemOut(BaseModel):
     """Stored labels that wait for a review; ``id`` is what the review is sent to."""
 
@@ -53,6 +59,7 @@ class ReviewItemOut(BaseModel):
     doubtful: LabelNameOut | None = Field(description="the least certain label")
     disagreement: int | None = Field(description="on how many labels the rules say something else; null: not compared")
     rules_say: list[RulesSayOut]
+    images_say: list[ImagesSayOut] = Field(description="labels that images speak against (radlabel review import)")
     labels: dict[str, dict[str, LabelOut]]
     findings: list[FindingOut]
 
@@ -128,7 +135,8 @@ async def read_queue(
     """Return stored labels that nobody has reviewed: the least certain first, and those where the rules disagree.
 
     The order is by the doubt of the least certain label (0 to 1), plus 1 for each label on which the rules say
-    something else than the encoder. What is reviewed leaves the queue.
+    something else than the encoder; reports whose images speak against a label come before all others. What is reviewed
+    leaves the queue.
     """
 
     def read() -> dict[str, Any]:

@@ -71,6 +71,14 @@ def build(
             show_default=False,
         ),
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Values that people gave in place of those that were read: a CSV of `radlabel review export`.",
+            show_default=False,
+        ),
+    ] = None,
     label_set: Annotated[
         str | None, typer.Option(help="Labels to give (default: chexpert14).", show_default=False)
     ] = None,
@@ -165,7 +173,7 @@ def build(
     _set(changes, "masks", masks)
     _set(changes, "name", name)
     _set(changes, "policy", policy)
-    _set(changes, "labels", _given(rows=labels, chexpert=chexpert, label_set=label_set))
+    _set(changes, "labels", _given(rows=labels, chexpert=chexpert, corrections=corrections, label_set=label_set))
     _set(changes, "image", _given(size=size))
     _set(changes, "reading", _given(columns=_column_mapping(column) if column else None))
     _set(

@@ -12,13 +12,15 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nlp_service.cli.errors import exit_on_error
+from nlp_service.cli.errors import EXIT_ROWS_FAILED, exit_on_error
 from nlp_service.cli.keys import DataDir
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-app = typer.Typer(help="Export what people said of stored labels.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Put labels into the review queue, and export what people said.", no_args_is_help=True, add_completion=False
+)
 
 # What `radlabel text train` reads. A label that the report does not speak of is one that it does not have: a blank cell
 # would say that nobody knows, and somebody has looked.
@@ -29,7 +31,7 @@ Rows = Iterable[Mapping[str, Any]]
 
 @app.callback()
 def review() -> None:
-    """Export what people said of stored labels."""
+    """Put labels into the review queue, and export what people said."""
 
 
 @app.command()
@@ -87,6 +89,84 @@ def export(
                 "--keep-texts-days",
                 err=True,
             )
+
+
+@app.command("import")
+def import_(
+    disagreements: Annotated[
+        Path,
+        typer.Argument(metavar="CSV", help="disagreements.csv of `radlabel concordance`.", show_default=False),
+    ],
+    every: Annotated[
+        bool, typer.Option("--all", help="Take all rows, not only those whose label is suspected to be wrong.")
+    ] = False,
+    map_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Map from identifiers to pseudonyms (dataset build --map-file), where the data set has pseudonyms.",
+            show_default=False,
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The key of these pseudonyms; goes with --map-file.", show_default=False),
+    ] = None,
+    reject_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write rows that could not be taken to this file, with the reason.", show_default=False
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Put labels that images speak against at the head of the review queue, with what the images say.
+
+    Reports are found in the store by their id. Corrections come back with `radlabel review export`; a data set takes
+    them with `radlabel dataset build --corrections`.
+
+    Exit codes: 0 all rows were taken, 1 some were not (--reject-file has them), 2 nothing was done.
+
+    For example:
+
+        radlabel concordance --dataset chest --model chest-model --out audit
+        radlabel review import audit/disagreements.csv
+    """
+    if (map_file is None) != (key_file is None):
+        raise typer.BadParameter("a map and its key go together", param_hint="--map-file, --key-file")
+    with exit_on_error():
+        from nlp_service.cli.keys import store_connection
+        from nlp_service.part_folder import written_whole
+        from nlp_service.review_import import original_ids, read_disagreements
+        from nlp_service.store.keys import Deed, record
+        from nlp_service.store.review import keep_images_say
+
+        originals = original_ids(map_file, key_file) if map_file and key_file else None
+        rows = read_disagreements(disagreements, only_suspected=not every)
+        rejected: list[tuple[int, str]] = []
+        with store_connection(data_dir) as connection:
+            for row in rows:
+                report_id = row.report_id if originals is None else originals.get(row.report_id)
+                reason = (
+                    "the map has no report of this pseudonym"
+                    if report_id is None
+                    else keep_images_say(connection, report_id, row.label, row.given, row.probability)
+                )
+                if reason is not None:
+                    rejected.append((row.number, reason))
+            taken = len(rows) - len(rejected)
+            record(connection, [Deed("review import", "cli", taken)])
+        if reject_file is not None:
+            with written_whole(reject_file) as stream:
+                line = _line_writer(stream)
+                line(["row", "reason"])
+                for number, reason in rejected:
+                    line([str(number), reason])
+    typer.echo(f"{taken:,} labels wait for a review because of their images", err=True)
+    for reason in sorted({reason for _, reason in rejected}):
+        typer.echo(f"{sum(reason == other for _, other in rejected):,} rows: {reason}", err=True)
+    if rejected:
+        raise typer.Exit(EXIT_ROWS_FAILED)
 
 
 @contextmanager

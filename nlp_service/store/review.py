@@ -78,17 +78,30 @@ def _is_open() -> sa.ColumnElement[bool]:
 
 
 def review_queue(connection: sa.Connection, limit: int, offset: int = 0) -> list[dict[str, Any]]:
-    """Return stored labels that nobody has reviewed, those first that are most in need of it."""
+    """Return stored labels that nobody has reviewed, those first that are most in need of it.
+
+    Those that images speak against come before all others. They are few, and asked for by themselves, so that an index
+    gives the order of each part.
+    """
     table, reports = schema.labels, schema.reports
-    query = (
-        sa.select(table, *(reports.c[name] for name in _SHOWN))
-        .join(reports, reports.c.id == table.c.report)
-        .where(_is_open())
-        .order_by(table.c.priority.desc(), table.c.id.desc())
-        .limit(limit)
-        .offset(offset)
-    )
-    return [_item(row) for row in connection.execute(query)]
+    found: list[dict[str, Any]] = []
+    for part in (table.c.images_say.is_not(None), table.c.images_say.is_(None)):
+        open_part = sa.and_(part, _is_open())
+        query = (
+            sa.select(table, *(reports.c[name] for name in _SHOWN))
+            .join(reports, reports.c.id == table.c.report)
+            .where(open_part)
+            .order_by(table.c.priority.desc(), table.c.id.desc())
+            .limit(limit - len(found))
+            .offset(offset)
+        )
+        found += [_item(row) for row in connection.execute(query)]
+        if len(found) == limit:
+            break
+        if offset:  # what is left of it counts in the next part
+            there = connection.execute(sa.select(sa.func.count()).select_from(table).where(open_part)).scalar_one()
+            offset = max(0, offset - int(there))
+    return found
 
 
 def open_reviews(connection: sa.Connection) -> int:
@@ -231,6 +244,37 @@ def keep_disagreements(connection: sa.Connection, found: Mapping[int, Mapping[st
         )
 
 
+def keep_images_say(
+    connection: sa.Connection, report_id: str, label: str, given: str, probability: float
+) -> str | None:
+    """Keep that images speak against a label of a stored report; return why that cannot be, or ``None``.
+
+    ``given`` is the value that the audit saw, ``probability`` that of the finding by the images.
+    """
+    table, reports = schema.labels, schema.reports
+    ids = connection.execute(sa.select(reports.c.id).where(reports.c.report_id == report_id)).scalars().all()
+    if not ids:
+        return "the report is not in the store"
+    if len(ids) > 1:
+        return "several stored reports have this id"
+    rows = connection.execute(
+        sa.select(table.c.id, table.c.row, table.c.images_say)
+        .where(table.c.report == ids[0], _is_open())
+        .order_by(table.c.id)
+    ).all()
+    if not rows:
+        return "the report has no labels that wait for a review"
+    is_kept = False
+    for row in rows:
+        keys = [key for key, value in _values(row.row).items() if key[1] == label and (value or "negative") == given]
+        if keys:
+            said = json.loads(row.images_say) if row.images_say else {}
+            said |= {":".join(key): probability for key in keys}
+            connection.execute(sa.update(table).where(table.c.id == row.id).values(images_say=json.dumps(said)))
+            is_kept = True
+    return None if is_kept else "no stored label has this name and value"
+
+
 def _item(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -240,6 +284,10 @@ def _item(row: sa.Row[Any]) -> dict[str, Any]:
         "doubt": row.doubt,
         "doubtful": _named(row.doubtful) if row.doubtful else None,
         "disagreement": row.disagreement,
+        "images_say": [
+            dict(zip(("label_set", "label"), name.split(":", 1), strict=True), probability=probability)
+            for name, probability in (json.loads(row.images_say) if row.images_say else {}).items()
+        ],
         "rules_say": [
             {**_named(name), "value": value}
             for name, value in (json.loads(row.rules_say) if row.rules_say else {}).items()

@@ -64,11 +64,19 @@ labels = sa.Table(
     sa.Column("doubtful", sa.Text),  # that label, as <label set>:<label>
     sa.Column("disagreement", sa.Integer),  # on how many labels the rules say something else; null: not compared
     sa.Column("rules_say", sa.Text),  # JSON: those labels as <label set>:<label>, with the value that the rules give
+    sa.Column("images_say", sa.Text),  # JSON: labels that images speak against, with their probability of the finding
     # What people should review first: kept by the database, so that an index can give the order.
     sa.Column("priority", sa.Float(precision=53), sa.Computed(PRIORITY, persisted=True)),
     _time("labeled_at"),
     sa.UniqueConstraint("report", "model_digest", "label_sets"),
     sa.Index("ix_labels_priority", "priority", "id"),
+    sa.Index(
+        "ix_labels_images_say",
+        "priority",
+        "id",
+        sqlite_where=sa.text("images_say IS NOT NULL"),
+        postgresql_where=sa.text("images_say IS NOT NULL"),
+    ),
 )
 
 label_rates = sa.Table(

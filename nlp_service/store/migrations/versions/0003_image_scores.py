@@ -42,8 +42,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_image_overlays")),
     )
     op.create_index(op.f("ix_image_overlays_image"), "image_overlays", ["image"])
+    op.add_column("labels", sa.Column("images_say", sa.Text(), nullable=True))
+    spoken = sa.text("images_say IS NOT NULL")
+    op.create_index("ix_labels_images_say", "labels", ["priority", "id"], sqlite_where=spoken, postgresql_where=spoken)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_labels_images_say", "labels")
+    op.drop_column("labels", "images_say")
     op.drop_table("image_overlays")
     op.drop_table("image_scores")

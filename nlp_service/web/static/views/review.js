@@ -146,10 +146,11 @@ function reviewed(item, queue, accept, move) {
   const draft = queue.drafts.get(item.id) ?? new Map();
   queue.drafts.set(item.id, draft);
   const rules = new Map(item.rules_say.map((said) => [name(said), said.value]));
+  const images = new Map(item.images_say.map((said) => [name(said), said.probability]));
   const entries = Object.entries(item.labels).flatMap(([label_set, labels]) =>
     Object.entries(labels).map(([label, given]) => ({ label_set, label, given, key: name({ label_set, label }) })),
   );
-  const urgency = ({ key, given }) => (item.doubtful && key === name(item.doubtful) ? 0 : rules.has(key) ? 1 : given.value ? 2 : 3);
+  const urgency = ({ key, given }) => (images.has(key) ? -1 : item.doubtful && key === name(item.doubtful) ? 0 : rules.has(key) ? 1 : given.value ? 2 : 3);
   entries.sort((a, b) => urgency(a) - urgency(b));
   const hasManySets = Object.keys(item.labels).length > 1;
   const text = reportText(item.text, item.findings, (indices) => {
@@ -214,6 +215,11 @@ function reviewed(item, queue, accept, move) {
       stored && h("p", { class: "banner" }, "Stored ", when(stored.reviewed_at), `, ${stored.corrected} corrected. What you store again counts instead.`),
       facts([
         ["Least certain", item.doubtful && doubtText(item)],
+        [
+          "Images",
+          item.images_say.length > 0 &&
+            `speak against ${item.images_say.map((said) => `${said.label.replaceAll("_", " ")} (probability of the finding ${said.probability.toFixed(2)})`).join(", ")}`,
+        ],
         ["Rules", item.disagreement === null ? null : item.disagreement === 0 ? "agree" : `disagree on ${item.disagreement} label${item.disagreement > 1 ? "s" : ""}`],
         ["Accession number", item.accession_number],
         ["Study date", item.study_date],
