@@ -49,7 +49,18 @@ def test_a_label_that_images_speak_against_is_reviewed_and_corrected_in_the_next
     key, pairs, store = tmp_path / "names.key", tmp_path / "map.csv", tmp_path / "store"
     key.write_text(KEY)
     store.mkdir()
-    build = ["dataset", "build", "--reports", reports, "--images", images, "--key-file", key, "--map-file", pairs]
+    build: list[str | Path] = [
+        "dataset",
+        "build",
+        "--reports",
+        reports,
+        "--images",
+        images,
+        "--key-file",
+        key,
+        "--map-file",
+        pairs,
+    ]
     run(*build, "-o", tmp_path / "first", "--size", "64")
     first = open_dataset(tmp_path / "first")
     before = values(first, "Pleural Effusion")
@@ -102,7 +113,17 @@ def test_corrections_of_reports_that_are_not_there_are_told(tmp_path: Path) -> N
     images, reports = write_images(tmp_path / "dicom", of), write_reports(tmp_path / "reports.csv", of)
     corrections = tmp_path / "corrections.csv"
     corrections.write_text(f"report_id,chexpert14:Edema\n{of[0].report_id},-1\nnobody,1\n")
-    build = ["dataset", "build", "--reports", reports, "--images", images, "--size", "64", "--keep-identifiers"]
+    build: list[str | Path] = [
+        "dataset",
+        "build",
+        "--reports",
+        reports,
+        "--images",
+        images,
+        "--size",
+        "64",
+        "--keep-identifiers",
+    ]
     told = run(*build, "-o", tmp_path / "made", "--corrections", corrections, code=1)
     assert "1 corrections of reports that are not there" in told
     assert values(open_dataset(tmp_path / "made"), "Edema")[of[0].report_id] == "uncertain"
