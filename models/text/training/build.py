@@ -23,6 +23,7 @@ from models.text.training.conformance import load_conformance
 from models.text.training.curves import draw_curves
 from models.text.training.examples import TaughtReport
 from models.text.training.export import load_network, write_model
+from models.text.training.model_place import check_place
 from models.text.training.network import ReportEncoder, base_network, bundled_base
 from models.text.training.recipe import Recipe
 from models.text.training.runs import Event, GivenReport, Prepared, Run, TrainingData, prepare
@@ -80,7 +81,9 @@ def build_model(
     Raises:
         TrainingData: there is nothing to learn from, or the folder of the run belongs to another one.
         ModelUnusable: ``start`` is no usable model folder.
+        FolderTaken: ``out`` holds something else than a model.
     """
+    check_place(out)
     _check_labels(given)
     source: dict[str, Any] = {}
 

@@ -14,6 +14,7 @@ from models.text.encoder.folder import read_manifest
 from models.text.study import StudyReader
 from models.text.training import runs
 from models.text.training.build import build_model, openi_training_reports
+from models.text.training.model_place import FolderTaken
 from models.text.training.recipe import Recipe, RecipeInvalid, load_recipe
 from models.text.training.runs import Event, GivenReport, TrainingData
 
@@ -98,6 +99,17 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path, untrained_model: P
     build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), given())
     with pytest.raises(TrainingData, match="another recipe or other data"):
         build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=2), given())
+
+
+def test_a_folder_that_is_no_model_is_refused_before_training(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("precious", "utf-8")
+    with pytest.raises(FolderTaken, match="something else than a model"):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(), given())
+    assert (tmp_path / "model" / "notes.txt").read_text("utf-8") == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
