@@ -105,8 +105,10 @@ def build_model(
         if start is not None
         else base_network(bundled_base(), source["rows"], prepared.layout, recipe.base.layers, seed=recipe.seed)
     )
+    before = read_manifest(start, files=()) if start is not None else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device))
+    base = before.digest if before else None
+    run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device), base=base)
     say(
         f"{len(prepared.train['teacher']):,} reports to learn from ({len(prepared.train['given']):,} with labels), "
         f"{len(prepared.dev):,} for development; {len(prepared.sentences):,} distinct sentences, "
@@ -122,11 +124,13 @@ def build_model(
         "sentences": len(prepared.sentences),
         "synthetic": len(prepared.synthetic),
     }
-    before = read_manifest(start, files=()).calibration if start is not None else ()
-    calibration, metrics = _calibrate(network, prepared, before)
+    calibration, metrics = _calibrate(network, prepared, before.calibration if before else ())
     draw_curves(run.folder / "metrics.jsonl", run.folder / "curves.png")
     training = {
         "recipe": recipe.model_dump(mode="json"),
+        "base": {"name": start.resolve().name, "version": before.version, "digest": before.digest}
+        if start is not None and before is not None
+        else None,
         "data": data,
         "torch": str(torch.__version__),
     }

@@ -60,7 +60,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path, write: Writer)
 def test_a_note_beside_a_model_is_not_lost(tmp_path: Path, write: Writer) -> None:
     write(tmp_path / "model", "1")
     (tmp_path / "model" / "notes.txt").write_text("precious", "utf-8")
-    with pytest.raises(FolderTaken, match="'notes.txt'"):
+    with pytest.raises(FolderTaken, match=r"'notes\.txt'"):
         write(tmp_path / "model", "2")
     assert version_of(tmp_path / "model") == "1"
 

@@ -1,6 +1,9 @@
 """Training learns, goes on where it was stopped to the same weights, and refuses what cannot be learned from."""
 
+import copy
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from models.text.encoder.folder import read_manifest
 from models.text.study import StudyReader
 from models.text.training import runs
 from models.text.training.build import build_model, openi_training_reports
+from models.text.training.export import write_model
 from models.text.training.model_place import FolderTaken
+from models.text.training.network import ReportEncoder
 from models.text.training.recipe import Recipe, RecipeInvalid, load_recipe
 from models.text.training.runs import Event, GivenReport, TrainingData
 
@@ -95,10 +100,97 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
     assert (tmp_path / "whole" / "model.onnx").read_bytes() == (tmp_path / "broken" / "model.onnx").read_bytes()
 
 
-def test_a_folder_with_another_run_is_refused(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
+def with_text(reports: list[GivenReport], text: str) -> list[GivenReport]:
+    first = reports[0]
+    return [GivenReport(replace(first.report, text=text), first.labels, first.is_dev), *reports[1:]]
+
+
+def with_labels(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
+    return [GivenReport(reports[0].report, labels, reports[0].is_dev), *reports[1:]]
+
+
+@pytest.fixture(scope="module")
+def run_of_reports(
+    tmp_path_factory: pytest.TempPathFactory, untrained_model: Path, vocabulary: Vocabulary
+) -> Callable[[Path], Path]:
+    """Return what copies a finished run into a folder, for another to find there."""
+    folder = tmp_path_factory.mktemp("run")
+    build(folder / "model", untrained_model, vocabulary, recipe(epochs=1), given())
+    return lambda out: shutil.copytree(folder / "model.run", out / "model.run")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "change", "reason"),
+    [
+        (2, lambda reports: reports, "of another recipe"),
+        (1, lambda reports: with_text(reports, "FINDINGS: Old rib fracture."), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {}), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {LABEL: True}), "other reports or labels"),
+    ],
+    ids=["recipe", "text", "unknown", "label"],
+)
+def test_a_run_goes_on_with_what_it_began_with(
+    tmp_path: Path,
+    untrained_model: Path,
+    vocabulary: Vocabulary,
+    run_of_reports: Callable[[Path], Path],
+    epochs: int,
+    change: Callable[[list[GivenReport]], list[GivenReport]],
+    reason: str,
+) -> None:
+    run_of_reports(tmp_path)
+    with pytest.raises(TrainingData, match=reason):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=epochs), change(given()))
+    assert not (tmp_path / "model").exists()
+
+
+def test_reports_that_the_rules_label_are_part_of_a_run(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    used = recipe(epochs=1, labels="teacher")
+    unlabelled = [GivenReport(item.report, {}, False) for item in given()]
+    build(tmp_path / "model", untrained_model, vocabulary, used, unlabelled)
+    with pytest.raises(TrainingData, match="other reports or labels"):
+        build(
+            tmp_path / "model",
+            untrained_model,
+            vocabulary,
+            used,
+            with_text(unlabelled, "FINDINGS: Old rib fracture."),
+        )
+
+
+def test_a_run_does_not_go_on_from_another_base(
+    tmp_path: Path,
+    untrained_model: Path,
+    vocabulary: Vocabulary,
+    network: ReportEncoder,
+    run_of_reports: Callable[[Path], Path],
+) -> None:
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.label_bias.add_(1)
+    write_model(
+        tmp_path / "other",
+        other,
+        (untrained_model / "tokenizer.json").read_text("utf-8"),
+        vocabulary,
+        read_manifest(untrained_model).calibration,
+        version="test",
+        training={},
+        metrics={},
+        card="card",
+    )
+    run_of_reports(tmp_path)
+    with pytest.raises(TrainingData, match="from another base"):
+        build(tmp_path / "model", tmp_path / "other", vocabulary, recipe(epochs=1), given())
+
+
+def test_the_card_names_the_base(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
     build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), given())
-    with pytest.raises(TrainingData, match="another recipe or other data"):
-        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=2), given())
+    assert f"`untrained`, version test, digest {read_manifest(untrained_model).digest[:16]}" in (
+        tmp_path / "model" / "README.md"
+    ).read_text("utf-8")
 
 
 def test_a_folder_that_is_no_model_is_refused_before_training(
