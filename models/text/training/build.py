@@ -205,26 +205,28 @@ def _calibrate(
         )
         for i, n in enumerate(prepared.layout.labels)
     ]
-    if not prepared.dev or not columns:
+    if not prepared.has_gold:
         return tuple(unscored), {}
     logits = report_logits(network, prepared.sentences, prepared.dev, prepared.tokenizer.pad_id)
-    gold = np.stack([r.labels for r in prepared.dev]) > 0.5
+    known = np.stack([r.known for r in prepared.dev]) > 0
+    gold = (np.stack([r.labels for r in prepared.dev]) > 0.5) & known
     scored = {i for chosen in columns.values() for i in chosen}
     calibration = tuple(
         fitted if i in scored or not before else unscored[i]
-        for i, fitted in enumerate(calibrate(logits, gold, prepared.layout, bias, columns))
+        for i, fitted in enumerate(calibrate(logits, gold, known, prepared.layout, bias, columns))
     )
     chances = np.stack(
         [sigmoid(c.scale * logits[:, i].astype(np.float64) + c.offset) for i, c in enumerate(calibration)], axis=1
     )
     metrics: dict[str, Any] = {"development": {"reports": len(prepared.dev), "labels": []}}
     for name, chosen in columns.items():
-        said = chances[:, chosen] >= calibration[chosen[0]].threshold
+        said = (chances[:, chosen] >= calibration[chosen[0]].threshold) & known[:, chosen]
         hits = int((said & gold[:, chosen]).sum())
         metrics["development"][f"{name} micro-F1"] = round(
             2 * hits / max(int(said.sum() + gold[:, chosen].sum()), 1), 4
         )
         for i in chosen:
-            score = score_calibration(prepared.layout.labels[i].label, chances[:, i], gold[:, i])
+            there = known[:, i]
+            score = score_calibration(prepared.layout.labels[i].label, chances[there, i], gold[there, i])
             metrics["development"]["labels"].append({"label_set": name, **score.as_dict()})
     return calibration, metrics

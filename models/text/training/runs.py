@@ -89,6 +89,12 @@ class Prepared:
     scored: Mapping[str, list[int]]  # the labels with gold, by label set
     digest: str
 
+    @property
+    def has_gold(self) -> bool:
+        """Tell whether the development reports have a label that is known and scored."""
+        columns = [i for chosen in self.scored.values() for i in chosen]
+        return any(report.known[columns].any() for report in self.dev)
+
 
 def prepare(
     recipe: Recipe,
@@ -262,7 +268,7 @@ class Run:
         """Return how weights do on the development reports, or ``None`` if there are none with labels."""
         prepared = self.prepared
         columns = {name: chosen for name, chosen in prepared.scored.items() if chosen}
-        if not prepared.dev or not columns:
+        if not prepared.has_gold:
             return None
         network = ReportEncoder(self.network.bert.config, prepared.layout)
         network.load_state_dict(weights)

@@ -232,6 +232,21 @@ def test_labels_that_are_not_known_are_left_out_of_the_loss(
     assert chance["positive"] > 0.9
 
 
+def test_development_reports_without_a_known_label_are_not_scored(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    """Blank is not no: what a development report leaves open counts neither for nor against the model."""
+    blank = [GivenReport(Report(f"b{i}", f"FINDINGS: {SICK[i % 3]}"), {}, True) for i in range(4)]
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), [*given(8), *blank])
+    assert read_manifest(tmp_path / "model").metrics == {}
+    half = [*given(12, is_dev=lambda i: i >= 8), *blank]
+    build(tmp_path / "half", untrained_model, vocabulary, recipe(epochs=1), half)
+    (label,) = read_manifest(tmp_path / "half").metrics["development"]["labels"]
+    assert label["label"] == "Effusion"
+    assert label["positives"] == 2
+    assert label["cells"] <= 4
+
+
 def test_held_out_reports_never_come_near_training(vocabulary: Vocabulary) -> None:
     from corpora.openi_split import is_dev, openi_test_ids
 
