@@ -157,7 +157,7 @@ def export(
     """Write the graph of a model as an ONNX file, from its weights in half precision.
 
     Input `ids` (batch, tokens): sentences of one length as word pieces. Outputs `rows` (a row of numbers for each
-    token) and `scores` (two numbers a label); docs/model.md says what they mean. Needs: pip install 'radlabel[train]'.
+    token) and `scores` (two numbers a label); docs/model.md says what they mean. Needs the extra named train.
     """
     if precision not in ("float32", "int8"):
         raise typer.BadParameter("use float32 or int8", param_hint="--precision")
