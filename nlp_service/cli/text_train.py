@@ -257,7 +257,7 @@ def _shown(as_json: bool) -> Iterator[tuple[Callable[[Event], None], Callable[[s
                 scores = ", ".join(f"{name} {value:.3f}" for name, value in event.dev.micro_f1.items())
                 bar.update(tasks[event.stage], note=f"dev {scores}")
 
-        yield show, lambda message: bar.console.print(message, highlight=False)
+        yield show, lambda message: bar.console.print(message, highlight=False, markup=False)
 
 
 def _json_event(event: Event) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def build_model(
         FolderTaken: ``out`` holds something else than a model.
     """
     check_place(out)
-    _check_labels(given)
+    before = read_manifest(start, files=()) if start is not None else None
+    given = _without_one_valued(given, before.layout.label_index.keys() if before else frozenset(), say)
     source: dict[str, Any] = {}
 
     def make_tokenizer(learned: Sequence[TaughtReport]) -> SentenceTokenizer:
@@ -105,7 +107,6 @@ def build_model(
         if start is not None
         else base_network(bundled_base(), source["rows"], prepared.layout, recipe.base.layers, seed=recipe.seed)
     )
-    before = read_manifest(start, files=()) if start is not None else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = before.digest if before else None
     run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device), base=base)
@@ -182,14 +183,35 @@ def _texts(learned: Sequence[TaughtReport], vocabulary: Vocabulary) -> list[str]
     return texts
 
 
-def _check_labels(given: Sequence[GivenReport]) -> None:
-    """Raise `TrainingData` for a label that every report has, or none: nothing can be learned of it."""
+def _without_one_valued(
+    given: Sequence[GivenReport], known: Set[tuple[str, str]], say: Callable[[str], None]
+) -> Sequence[GivenReport]:
+    """Return the reports without the labels that have one value in all reports to learn from: they teach nothing.
+
+    Such a label is left as the model to start from reads it, whose labels are ``known``; one that is new to it stays,
+    and is learned as a constant, as there is nothing better. Both are told.
+
+    Raises:
+        TrainingData: no label has two values.
+    """
     values: dict[tuple[str, str], set[bool]] = {}
     for item in given:
-        for name, value in item.labels.items():
-            values.setdefault(name, set()).add(value)
-    if values and all(len(seen) == 1 for seen in values.values()):
-        raise TrainingData("every label has one value in all reports: there is nothing to tell apart")
+        if not item.is_dev:
+            for name, value in item.labels.items():
+                values.setdefault(name, set()).add(value)
+    same = {name: next(iter(seen)) for name, seen in values.items() if len(seen) == 1}
+    if values and len(same) == len(values):
+        raise TrainingData("every label has one value in all reports to learn from: there is nothing to tell apart")
+    for name, value in same.items():
+        what = "left as the base reads it" if name in known else "new to the base, so learned as always this"
+        say(f"warning: {name[1]} is {'present' if value else 'absent'} in all reports to learn from: {what}")
+    kept_out = same.keys() & known
+    if not kept_out:
+        return given
+    return [
+        replace(item, labels={name: value for name, value in item.labels.items() if name not in kept_out})
+        for item in given
+    ]
 
 
 def _calibrate(

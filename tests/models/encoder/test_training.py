@@ -11,7 +11,7 @@ import torch
 
 from corpora.findings import Assertion
 from corpora.reports import Report
-from corpora.vocabulary import Vocabulary
+from corpora.vocabulary import Vocabulary, load_vocabulary
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import read_manifest
 from models.text.study import StudyReader
@@ -209,6 +209,47 @@ def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, 
     with pytest.raises(TrainingData, match="one value in all reports"):
         build(tmp_path / "model", untrained_model, vocabulary, recipe(), sick)
     assert list(tmp_path.iterdir()) == []
+
+
+def with_more(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
+    return [replace(item, labels={**item.labels, **labels}) for item in reports]
+
+
+def test_a_label_with_one_value_is_named_and_left_to_the_base(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    said: list[str] = []
+    reports = with_more(given(16, is_dev=lambda i: i >= 12), {("nih14", "Edema"): True})
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), reports, say=said.append)
+    assert "warning: Edema is present in all reports to learn from: left as the base reads it" in said
+    assert [message for message in said if "warning" in message and "Edema" not in message] == []
+    made, base = read_manifest(tmp_path / "model"), read_manifest(untrained_model)
+    assert [row["label"] for row in made.metrics["development"]["labels"]] == ["Effusion"]
+    edema = base.layout.label_index["nih14", "Edema"]
+    assert made.calibration[edema].threshold == base.calibration[edema].threshold
+    assert made.calibration[edema].offset == base.calibration[edema].offset
+
+
+def test_a_new_label_with_one_value_is_named_and_learned_as_that(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "label_sets:\n  - {id: ours, name: Ours, readout: coded, labels: ["
+        "{name: Fluid, concepts: [pleural_effusion]}, {name: Air, concepts: [pneumothorax]}]}\n",
+        "utf-8",
+    )
+    reports = [
+        replace(item, labels={("ours", "Fluid"): item.labels[LABEL], ("ours", "Air"): False}) for item in given(16)
+    ]
+    used = recipe(epochs=30).model_copy(update={"label_sets": ("nih14", "ours")})
+    said: list[str] = []
+    build(tmp_path / "model", untrained_model, load_vocabulary((own,)), used, reports, say=said.append)
+    assert "warning: Air is absent in all reports to learn from: new to the base, so learned as always this" in said
+    reader = EncoderReader(tmp_path / "model", load_vocabulary((own,)))
+    study_reader = StudyReader(reader.vocabulary, [reader.vocabulary.label_set("ours")], reader.readout)
+    for item in reports:
+        assert study_reader.labels(reader.read(item.report))["ours"]["Air"].value is not Assertion.POSITIVE
 
 
 def test_reports_without_a_sentence_teach_nothing(
