@@ -12,7 +12,7 @@ from typing import IO, Protocol
 
 from nlp_service.chunks import Input, Reject
 from nlp_service.errors import OutputExists, OutputUnusable, OutputUnwritable
-from nlp_service.part_folder import PartFolder, writing, written_whole
+from nlp_service.part_folder import PartFolder, check_replaceable, writing, written_whole
 from nlp_service.run_manifest import Manifest
 from nlp_service.work import ChunkResult, Counts
 from nlp_service.writers import Writer, suffix_of
@@ -51,9 +51,12 @@ class OutputPaths:
                 raise OutputUnusable(f"{path}: is given for two of output, reject file and review file")
 
     def check_folder(self) -> None:
-        """Raise `OutputUnwritable` where there is no folder to write to."""
+        """Raise `OutputUnwritable` where there is no folder to write to, or what is beside the output is no file."""
         if not self.output.parent.is_dir():
             raise OutputUnwritable(f"{self.output}: cannot be written: {self.output.parent} is no folder")
+        for path in (self.reject_file, self.review_file):
+            if path:
+                check_replaceable(path)
 
     def check_named_rejects(self) -> None:
         """Raise `OutputExists` where a reject file that was named would be replaced."""

@@ -44,9 +44,20 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputUnwritable(f"{path}: cannot be written: {error.strerror or type(error).__name__}") from error
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise `OutputUnwritable` where ``path`` is a device, a pipe or a folder: writing whole would put a file there."""
+    if path.exists() and not path.is_file():
+        raise OutputUnwritable(f"{path}: cannot be written: it is no regular file")
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a neighbour for writing, which takes the name ``path`` once all is on the disk; an error removes it."""
+    """Open a neighbour for writing, which takes the name ``path`` once all is on the disk; an error removes it.
+
+    Raises:
+        OutputUnwritable: ``path`` is no regular file, or the system refuses to write.
+    """
+    check_replaceable(path)
     temporary = path.with_name(f"{path.name}.tmp")
     with writing(path):
         try:

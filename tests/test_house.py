@@ -12,6 +12,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -72,6 +73,24 @@ def test_documented_command_exists_with_its_options(words: list[str]) -> None:
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     used = {word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
     assert used <= known
+
+
+def help_texts(command: Any, name: str = "radlabel") -> Iterator[tuple[str, str]]:
+    """Yield (command, text) for every help text, of a command and of its options."""
+    for text in (command.help, *(getattr(parameter, "help", None) for parameter in command.params)):
+        if text:
+            yield name, text
+    if isinstance(command, TyperGroup):
+        context = command.make_context(name, [], resilient_parsing=True)
+        for sub in command.list_commands(context):
+            yield from help_texts(command.get_command(context, sub), f"{name} {sub}")
+
+
+def test_help_has_no_words_in_square_brackets() -> None:
+    """The help is shown with markup, which swallows them: `pip install 'radlabel[train]'` would lose its extra."""
+    texts = list(help_texts(get_command(app)))
+    assert len(texts) > 100
+    assert [(name, text) for name, text in texts if re.search(r"\[[a-z#/@][^\[\]]*\]", text)] == []
 
 
 def test_pages_show_the_command_at_work() -> None:

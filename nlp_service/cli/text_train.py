@@ -157,7 +157,7 @@ def export(
     """Write the graph of a model as an ONNX file, from its weights in half precision.
 
     Input `ids` (batch, tokens): sentences of one length as word pieces. Outputs `rows` (a row of numbers for each
-    token) and `scores` (two numbers a label); docs/model.md says what they mean. Needs: pip install 'radlabel[train]'.
+    token) and `scores` (two numbers a label); docs/model.md says what they mean. Needs the extra named train.
     """
     if precision not in ("float32", "int8"):
         raise typer.BadParameter("use float32 or int8", param_hint="--precision")
@@ -257,7 +257,7 @@ def _shown(as_json: bool) -> Iterator[tuple[Callable[[Event], None], Callable[[s
                 scores = ", ".join(f"{name} {value:.3f}" for name, value in event.dev.micro_f1.items())
                 bar.update(tasks[event.stage], note=f"dev {scores}")
 
-        yield show, lambda message: bar.console.print(message, highlight=False)
+        yield show, lambda message: bar.console.print(message, highlight=False, markup=False)
 
 
 def _json_event(event: Event) -> None:

@@ -238,3 +238,24 @@ def test_folder_is_no_output(tmp_path: Path) -> None:
     code, _, err = run("label", source, "-o", target, "--overwrite")
     assert code == 2
     assert "it is no regular file" in err
+
+
+@pytest.mark.parametrize("option", ["-o", "--reject-file", "--review-file"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, option: str) -> None:
+    """A pipe stands for every device: replaced by a file it would be gone, for others as well."""
+    source = write_csv(tmp_path / "a.csv", invented_rows(1))
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    output: list[str | Path] = [] if option == "-o" else ["-o", tmp_path / "labels.csv"]
+    abstain = ["--abstain", "0.4", "0.6"] if option == "--review-file" else []
+    code, _, err = run("label", source, *output, option, pipe, *abstain, "--overwrite")
+    assert_refused(tmp_path, code, err, "pipe.csv: cannot be written: it is no regular file")
+    assert pipe.is_fifo()
+
+
+def test_a_model_graph_does_not_replace_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.onnx"
+    os.mkfifo(pipe)
+    code, _, err = run("text", "export", "-o", pipe)
+    assert_refused(tmp_path, code, err, "pipe.onnx: cannot be written: it is no regular file")
+    assert pipe.is_fifo()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from models.text.training.conformance import load_conformance
 from models.text.training.curves import draw_curves
 from models.text.training.examples import TaughtReport
 from models.text.training.export import load_network, write_model
+from models.text.training.model_place import check_place
 from models.text.training.network import ReportEncoder, base_network, bundled_base
 from models.text.training.recipe import Recipe
 from models.text.training.runs import Event, GivenReport, Prepared, Run, TrainingData, prepare
@@ -80,8 +82,11 @@ def build_model(
     Raises:
         TrainingData: there is nothing to learn from, or the folder of the run belongs to another one.
         ModelUnusable: ``start`` is no usable model folder.
+        FolderTaken: ``out`` holds something else than a model.
     """
-    _check_labels(given)
+    check_place(out)
+    before = read_manifest(start, files=()) if start is not None else None
+    given = _without_one_valued(given, before.layout.label_index.keys() if before else frozenset(), say)
     source: dict[str, Any] = {}
 
     def make_tokenizer(learned: Sequence[TaughtReport]) -> SentenceTokenizer:
@@ -103,7 +108,8 @@ def build_model(
         else base_network(bundled_base(), source["rows"], prepared.layout, recipe.base.layers, seed=recipe.seed)
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device))
+    base = before.digest if before else None
+    run = Run(out.with_name(f"{out.name}.run"), recipe, prepared, network.to(device), base=base)
     say(
         f"{len(prepared.train['teacher']):,} reports to learn from ({len(prepared.train['given']):,} with labels), "
         f"{len(prepared.dev):,} for development; {len(prepared.sentences):,} distinct sentences, "
@@ -119,11 +125,13 @@ def build_model(
         "sentences": len(prepared.sentences),
         "synthetic": len(prepared.synthetic),
     }
-    before = read_manifest(start, files=()).calibration if start is not None else ()
-    calibration, metrics = _calibrate(network, prepared, before)
+    calibration, metrics = _calibrate(network, prepared, before.calibration if before else ())
     draw_curves(run.folder / "metrics.jsonl", run.folder / "curves.png")
     training = {
         "recipe": recipe.model_dump(mode="json"),
+        "base": {"name": start.resolve().name, "version": before.version, "digest": before.digest}
+        if start is not None and before is not None
+        else None,
         "data": data,
         "torch": str(torch.__version__),
     }
@@ -175,14 +183,35 @@ def _texts(learned: Sequence[TaughtReport], vocabulary: Vocabulary) -> list[str]
     return texts
 
 
-def _check_labels(given: Sequence[GivenReport]) -> None:
-    """Raise `TrainingData` for a label that every report has, or none: nothing can be learned of it."""
+def _without_one_valued(
+    given: Sequence[GivenReport], known: Set[tuple[str, str]], say: Callable[[str], None]
+) -> Sequence[GivenReport]:
+    """Return the reports without the labels that have one value in all reports to learn from: they teach nothing.
+
+    Such a label is left as the model to start from reads it, whose labels are ``known``; one that is new to it stays,
+    and is learned as a constant, as there is nothing better. Both are told.
+
+    Raises:
+        TrainingData: no label has two values.
+    """
     values: dict[tuple[str, str], set[bool]] = {}
     for item in given:
-        for name, value in item.labels.items():
-            values.setdefault(name, set()).add(value)
-    if values and all(len(seen) == 1 for seen in values.values()):
-        raise TrainingData("every label has one value in all reports: there is nothing to tell apart")
+        if not item.is_dev:
+            for name, value in item.labels.items():
+                values.setdefault(name, set()).add(value)
+    same = {name: next(iter(seen)) for name, seen in values.items() if len(seen) == 1}
+    if values and len(same) == len(values):
+        raise TrainingData("every label has one value in all reports to learn from: there is nothing to tell apart")
+    for name, value in same.items():
+        what = "left as the base reads it" if name in known else "new to the base, so learned as always this"
+        say(f"warning: {name[1]} is {'present' if value else 'absent'} in all reports to learn from: {what}")
+    kept_out = same.keys() & known
+    if not kept_out:
+        return given
+    return [
+        replace(item, labels={name: value for name, value in item.labels.items() if name not in kept_out})
+        for item in given
+    ]
 
 
 def _calibrate(
@@ -198,26 +227,28 @@ def _calibrate(
         )
         for i, n in enumerate(prepared.layout.labels)
     ]
-    if not prepared.dev or not columns:
+    if not prepared.has_gold:
         return tuple(unscored), {}
     logits = report_logits(network, prepared.sentences, prepared.dev, prepared.tokenizer.pad_id)
-    gold = np.stack([r.labels for r in prepared.dev]) > 0.5
+    known = np.stack([r.known for r in prepared.dev]) > 0
+    gold = (np.stack([r.labels for r in prepared.dev]) > 0.5) & known
     scored = {i for chosen in columns.values() for i in chosen}
     calibration = tuple(
         fitted if i in scored or not before else unscored[i]
-        for i, fitted in enumerate(calibrate(logits, gold, prepared.layout, bias, columns))
+        for i, fitted in enumerate(calibrate(logits, gold, known, prepared.layout, bias, columns))
     )
     chances = np.stack(
         [sigmoid(c.scale * logits[:, i].astype(np.float64) + c.offset) for i, c in enumerate(calibration)], axis=1
     )
     metrics: dict[str, Any] = {"development": {"reports": len(prepared.dev), "labels": []}}
     for name, chosen in columns.items():
-        said = chances[:, chosen] >= calibration[chosen[0]].threshold
+        said = (chances[:, chosen] >= calibration[chosen[0]].threshold) & known[:, chosen]
         hits = int((said & gold[:, chosen]).sum())
         metrics["development"][f"{name} micro-F1"] = round(
             2 * hits / max(int(said.sum() + gold[:, chosen].sum()), 1), 4
         )
         for i in chosen:
-            score = score_calibration(prepared.layout.labels[i].label, chances[:, i], gold[:, i])
+            there = known[:, i]
+            score = score_calibration(prepared.layout.labels[i].label, chances[there, i], gold[there, i])
             metrics["development"]["labels"].append({"label_set": name, **score.as_dict()})
     return calibration, metrics

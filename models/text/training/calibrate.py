@@ -58,26 +58,29 @@ def fit_platt(
 def calibrate(
     logits: npt.NDArray[np.float32],
     gold: Bools,
+    known: Bools,
     layout: Layout,
     bias: npt.NDArray[np.float32],
     scored: Mapping[str, Sequence[int]],
 ) -> tuple[LabelCalibration, ...]:
     """Return the calibration of every label from development reports.
 
-    ``logits`` (reports, labels) include the network's ``bias`` (labels,). ``scored`` are the columns of each label set
-    that have gold labels; the threshold is one for each set, best for its micro-F1.
+    ``logits`` (reports, labels) include the network's ``bias`` (labels,). ``known`` (reports, labels) says where
+    ``gold`` is known; the rest is not looked at. ``scored`` are the columns of each label set that have gold labels;
+    the threshold is one for each set, best for its micro-F1.
     """
     values = logits.astype(np.float64)
     everything = sorted({i for columns in scored.values() for i in columns})
-    common = fit_platt(values[:, everything].ravel(), gold[:, everything].ravel())
+    seen = known[:, everything]
+    common = fit_platt(values[:, everything][seen], gold[:, everything][seen])
     own = [
-        fit_platt(values[:, i], gold[:, i], around=common, priors=(_SCALE_PRIOR, _OFFSET_PRIOR))
+        fit_platt(values[known[:, i], i], gold[known[:, i], i], around=common, priors=(_SCALE_PRIOR, _OFFSET_PRIOR))
         if i in everything
         else common
         for i in range(len(layout.labels))
     ]
     chances = np.stack([sigmoid(scale * values[:, i] + offset) for i, (scale, offset) in enumerate(own)], axis=1)
-    thresholds = {name: best_threshold(chances[:, columns]) for name, columns in scored.items()}
+    thresholds = {name: best_threshold(chances[:, columns][known[:, columns]]) for name, columns in scored.items()}
     return tuple(
         LabelCalibration(
             label_set=name.label_set,

@@ -29,13 +29,14 @@ For research. Not a medical device: nothing it says may decide about a patient.
 | made-up sentences | {synthetic:,} |
 | seed | {seed} |
 | stages | {stages} |
+| base | {base} |
 
-The general encoder it starts from is MiniLM-L6 (`all-MiniLM-L6-v2`, Apache-2.0), of which it keeps the first layers
+The general encoder at the beginning is MiniLM-L6 (`all-MiniLM-L6-v2`, Apache-2.0), of which it keeps the first layers
 and the field's word pieces.
 
 ## How good it is, on the development reports
-They chose the checkpoint and fitted the calibration, so these figures flatter. Those of the held-out reports are in
-`docs/model.md`.
+They chose the checkpoint and fitted the calibration, so these figures flatter. `radlabel text evaluate` measures a
+model on reports that it has never seen; the figures of the shipped one are in `docs/model.md`.
 
 {scores}
 
@@ -60,6 +61,7 @@ def write_card(training: Mapping[str, Any], metrics: Mapping[str, Any], version:
     return _HEAD.format(
         version=version,
         seed=training["recipe"]["seed"],
+        base=_base(training.get("base")),
         stages=", ".join(f"{s['name']} ({s['epochs']:g} epochs)" for s in training["recipe"]["stages"]),
         scores="\n".join(f"- {name}: {value}" for name, value in development.items() if name.endswith("micro-F1")),
         labels="\n".join(
@@ -69,6 +71,12 @@ def write_card(training: Mapping[str, Any], metrics: Mapping[str, Any], version:
         ),
         **{"synthetic": 0, **training["data"]},
     )
+
+
+def _base(base: Mapping[str, str] | None) -> str:
+    if base is None:
+        return "the general encoder"
+    return f"`{base['name']}`, version {base['version']}, digest {base['digest'][:16]}"
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,6 +125,33 @@ def labels_of_codes(codes: Mapping[str, Iterable[str]], layout: Layout) -> npt.N
         for label in labels:
             values[layout.label_index[label_set, label]] = 1.0
     return values
+
+
+def digest_of(sentences: Sequence[SentenceExample], reports: Sequence[Sequence[ReportExample]]) -> str:
+    """Return a digest of everything that is learned from reports: their sentences and what the teacher reads in them,
+    and group by group which sentences and labels each report has.
+
+    Made-up sentences are left out: they follow from these, the recipe and the vocabulary.
+    """
+    digest = hashlib.sha256()
+
+    def add(array: npt.NDArray[np.generic]) -> None:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+
+    for sentence in sentences:
+        add(sentence.pieces.ids)
+        targets = sentence.targets
+        for array in (targets.starts, targets.ends, targets.values, targets.flags, targets.concepts, targets.places):
+            add(array)
+    for group in reports:
+        digest.update(f"{len(group)}\n".encode())
+        for report in group:
+            digest.update(json.dumps(report.report_id).encode())
+            add(report.sentences)
+            add(report.labels)
+            add(report.known)
+    return digest.hexdigest()
 
 
 def substitute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from models.text.encoder.session import OnnxNetwork
 from models.text.encoder.tokens import BEGIN, END, MASK, PAD, SECTION_TOKENS, UNKNOWN, SentenceTokenizer
 from models.text.sentence_reader import Sentence
 from models.text.training.graph import Precision, build_graph
+from models.text.training.model_place import check_place, put_in_place
 from models.text.training.network import ATTENTION_SCALE, ReportEncoder
 
 NAME = "radlabel-encoder"
@@ -57,11 +59,16 @@ def write_model(
     card: str,
     conformance: Sequence[Sentence] = (),
 ) -> Manifest:
-    """Write a model folder and return its manifest. An existing folder is replaced when the new one is complete.
+    """Write a model folder and return its manifest. A model that is there is replaced when the new one is complete.
 
     The graph is int8; what its conformance test expects is what it reads here and now. Without ``conformance`` there is
     no graph: a model to train on from, and not to serve.
+
+    Raises:
+        FolderTaken: there is something else than a model.
     """
+    folder = Path(os.path.realpath(folder))  # a link stays a link: what it leads to is replaced
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -87,9 +94,7 @@ def write_model(
         )
         (building / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
         building.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        building.rename(folder)
+        put_in_place(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return manifest

@@ -2,12 +2,11 @@
 
 A run lives in a folder: ``recipe.json`` (what was asked), ``metrics.jsonl`` (what happened), ``checkpoint.pt`` (where a
 killed run goes on), and for each stage that is done ``<stage>.pt``. Starting it again in the same folder goes on; a
-folder of another recipe or other data is refused.
+folder of another recipe, base, vocabulary or data is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from models.text.training.examples import (
     ReportExample,
     SentenceExample,
     TaughtReport,
+    digest_of,
     labels_of_teacher,
     teach,
 )
@@ -40,6 +40,13 @@ from models.text.training.scoring import DevScore, report_logits, score_dev
 
 CHECKPOINT_STEPS = 250
 _UNSCORED = frozenset({("nih14", "Hernia")})
+# What makes two runs the same, and how it is said where it differs.
+_IDENTITY = {
+    "recipe": "of another recipe",
+    "base": "from another base",
+    "vocabulary": "with another vocabulary",
+    "data": "on other reports or labels",
+}
 
 
 class TrainingData(RadlabelError, ValueError):
@@ -81,6 +88,12 @@ class Prepared:
     dev: Sequence[ReportExample]
     scored: Mapping[str, list[int]]  # the labels with gold, by label set
     digest: str
+
+    @property
+    def has_gold(self) -> bool:
+        """Tell whether the development reports have a label that is known and scored."""
+        columns = [i for chosen in self.scored.values() for i in chosen]
+        return any(report.known[columns].any() for report in self.dev)
 
 
 def prepare(
@@ -125,10 +138,9 @@ def prepare(
     if any(stage.synthetic for stage in recipe.stages):
         say("making sentences")
         synthetic = _synthetic(recipe, vocabulary, learned, layout, tokenizer)
-    digest = hashlib.sha256(
-        json.dumps([[e.report_id, e.sentences.tolist(), e.labels.tolist()] for e in (*train["given"], *dev)]).encode()
-    ).hexdigest()
-    return Prepared(vocabulary, layout, tokenizer, maker.examples[:n_real], synthetic, train, dev, scored, digest)
+    real = maker.examples[:n_real]
+    digest = digest_of(real, [*train.values(), dev])
+    return Prepared(vocabulary, layout, tokenizer, real, synthetic, train, dev, scored, digest)
 
 
 def _synthetic(
@@ -175,19 +187,32 @@ def _scored(label_sets: Sequence[LabelSet], layout: Layout, reports: Sequence[Re
 
 
 class Run:
-    """One run in its folder. `go` trains stage after stage and yields what happens."""
+    """One run in its folder. `go` trains stage after stage and yields what happens.
 
-    def __init__(self, folder: Path, recipe: Recipe, prepared: Prepared, network: ReportEncoder) -> None:
+    ``base`` is the digest of the model that the run starts from, or ``None`` where it starts from the general encoder.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, prepared: Prepared, network: ReportEncoder, *, base: str | None
+    ) -> None:
         self.folder = folder
         self.recipe = recipe
         self.prepared = prepared
         self.network = network
         folder.mkdir(parents=True, exist_ok=True)
-        identity = {"recipe": recipe.model_dump(mode="json"), "data": prepared.digest}
+        identity = {
+            "recipe": recipe.model_dump(mode="json"),
+            "base": base,
+            "vocabulary": prepared.vocabulary.digest,
+            "data": prepared.digest,
+        }
         path = folder / "recipe.json"
         if path.is_file():
-            if json.loads(path.read_text("utf-8")) != identity:
-                raise TrainingData(f"{folder} holds a run of another recipe or other data: give another folder")
+            before = json.loads(path.read_text("utf-8"))
+            if other := [_IDENTITY[key] for key in identity if before.get(key, "") != identity[key]]:
+                raise TrainingData(
+                    f"{folder} holds a run {' and '.join(other)}: remove it, or give the model another name"
+                )
         else:
             _write(path, (json.dumps(identity, indent=2) + "\n").encode())
 
@@ -243,7 +268,7 @@ class Run:
         """Return how weights do on the development reports, or ``None`` if there are none with labels."""
         prepared = self.prepared
         columns = {name: chosen for name, chosen in prepared.scored.items() if chosen}
-        if not prepared.dev or not columns:
+        if not prepared.has_gold:
             return None
         network = ReportEncoder(self.network.bert.config, prepared.layout)
         network.load_state_dict(weights)

@@ -50,19 +50,23 @@ class DevScore:
 def score_dev(
     logits: npt.NDArray[np.float32], reports: Sequence[ReportExample], columns: dict[str, list[int]]
 ) -> DevScore:
-    """Return the scores of logits (reports, labels); ``columns`` are the labels that count, by label set."""
-    gold = np.stack([r.labels for r in reports]) > 0.5
+    """Return the scores of logits (reports, labels); ``columns`` are the labels that count, by label set.
+
+    Labels that are not known are left out of everything: the network may say of them what it likes.
+    """
+    known = np.stack([r.known for r in reports]) > 0
+    gold = (np.stack([r.labels for r in reports]) > 0.5) & known
     micro, thresholds = {}, {}
     for name, chosen in columns.items():
         best = (0.0, 0.0)
         for threshold in np.linspace(-2.0, 2.0, 41):
-            said = logits[:, chosen] > threshold
+            said = (logits[:, chosen] > threshold) & known[:, chosen]
             hits = int((said & gold[:, chosen]).sum())
             f1 = 2 * hits / max(int(said.sum() + gold[:, chosen].sum()), 1)
             best = max(best, (f1, -abs(float(threshold))))
             if best[0] == f1 and best[1] == -abs(float(threshold)):
                 thresholds[name] = float(threshold)
         micro[name] = best[0]
-    signs = np.where(gold, -1.0, 1.0) * logits
-    loss = float(np.logaddexp(0.0, signs)[:, sorted({i for c in columns.values() for i in c})].sum() / len(reports))
+    losses = np.where(known, np.logaddexp(0.0, np.where(gold, -1.0, 1.0) * logits), 0.0)
+    loss = float(losses[:, sorted({i for c in columns.values() for i in c})].sum() / len(reports))
     return DevScore(micro, thresholds, loss)

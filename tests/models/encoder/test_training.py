@@ -1,6 +1,9 @@
 """Training learns, goes on where it was stopped to the same weights, and refuses what cannot be learned from."""
 
+import copy
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +11,15 @@ import torch
 
 from corpora.findings import Assertion
 from corpora.reports import Report
-from corpora.vocabulary import Vocabulary
+from corpora.vocabulary import Vocabulary, load_vocabulary
 from models.text.encoder.engine import EncoderReader
 from models.text.encoder.folder import read_manifest
 from models.text.study import StudyReader
 from models.text.training import runs
 from models.text.training.build import build_model, openi_training_reports
+from models.text.training.export import write_model
+from models.text.training.model_place import FolderTaken
+from models.text.training.network import ReportEncoder
 from models.text.training.recipe import Recipe, RecipeInvalid, load_recipe
 from models.text.training.runs import Event, GivenReport, TrainingData
 
@@ -94,10 +100,108 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
     assert (tmp_path / "whole" / "model.onnx").read_bytes() == (tmp_path / "broken" / "model.onnx").read_bytes()
 
 
-def test_a_folder_with_another_run_is_refused(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
+def with_text(reports: list[GivenReport], text: str) -> list[GivenReport]:
+    first = reports[0]
+    return [GivenReport(replace(first.report, text=text), first.labels, first.is_dev), *reports[1:]]
+
+
+def with_labels(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
+    return [GivenReport(reports[0].report, labels, reports[0].is_dev), *reports[1:]]
+
+
+@pytest.fixture(scope="module")
+def run_of_reports(
+    tmp_path_factory: pytest.TempPathFactory, untrained_model: Path, vocabulary: Vocabulary
+) -> Callable[[Path], Path]:
+    """Return what copies a finished run into a folder, for another to find there."""
+    folder = tmp_path_factory.mktemp("run")
+    build(folder / "model", untrained_model, vocabulary, recipe(epochs=1), given())
+    return lambda out: shutil.copytree(folder / "model.run", out / "model.run")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "change", "reason"),
+    [
+        (2, lambda reports: reports, "of another recipe"),
+        (1, lambda reports: with_text(reports, "FINDINGS: Old rib fracture."), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {}), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {LABEL: True}), "other reports or labels"),
+    ],
+    ids=["recipe", "text", "unknown", "label"],
+)
+def test_a_run_goes_on_with_what_it_began_with(
+    tmp_path: Path,
+    untrained_model: Path,
+    vocabulary: Vocabulary,
+    run_of_reports: Callable[[Path], Path],
+    epochs: int,
+    change: Callable[[list[GivenReport]], list[GivenReport]],
+    reason: str,
+) -> None:
+    run_of_reports(tmp_path)
+    with pytest.raises(TrainingData, match=reason):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=epochs), change(given()))
+    assert not (tmp_path / "model").exists()
+
+
+def test_reports_that_the_rules_label_are_part_of_a_run(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    used = recipe(epochs=1, labels="teacher")
+    unlabelled = [GivenReport(item.report, {}, False) for item in given()]
+    build(tmp_path / "model", untrained_model, vocabulary, used, unlabelled)
+    with pytest.raises(TrainingData, match="other reports or labels"):
+        build(
+            tmp_path / "model",
+            untrained_model,
+            vocabulary,
+            used,
+            with_text(unlabelled, "FINDINGS: Old rib fracture."),
+        )
+
+
+def test_a_run_does_not_go_on_from_another_base(
+    tmp_path: Path,
+    untrained_model: Path,
+    vocabulary: Vocabulary,
+    network: ReportEncoder,
+    run_of_reports: Callable[[Path], Path],
+) -> None:
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.label_bias.add_(1)
+    write_model(
+        tmp_path / "other",
+        other,
+        (untrained_model / "tokenizer.json").read_text("utf-8"),
+        vocabulary,
+        read_manifest(untrained_model).calibration,
+        version="test",
+        training={},
+        metrics={},
+        card="card",
+    )
+    run_of_reports(tmp_path)
+    with pytest.raises(TrainingData, match="from another base"):
+        build(tmp_path / "model", tmp_path / "other", vocabulary, recipe(epochs=1), given())
+
+
+def test_the_card_names_the_base(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
     build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), given())
-    with pytest.raises(TrainingData, match="another recipe or other data"):
-        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=2), given())
+    assert f"`untrained`, version test, digest {read_manifest(untrained_model).digest[:16]}" in (
+        tmp_path / "model" / "README.md"
+    ).read_text("utf-8")
+
+
+def test_a_folder_that_is_no_model_is_refused_before_training(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("precious", "utf-8")
+    with pytest.raises(FolderTaken, match="something else than a model"):
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(), given())
+    assert (tmp_path / "model" / "notes.txt").read_text("utf-8") == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
@@ -105,6 +209,47 @@ def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, 
     with pytest.raises(TrainingData, match="one value in all reports"):
         build(tmp_path / "model", untrained_model, vocabulary, recipe(), sick)
     assert list(tmp_path.iterdir()) == []
+
+
+def with_more(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
+    return [replace(item, labels={**item.labels, **labels}) for item in reports]
+
+
+def test_a_label_with_one_value_is_named_and_left_to_the_base(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    said: list[str] = []
+    reports = with_more(given(16, is_dev=lambda i: i >= 12), {("nih14", "Edema"): True})
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), reports, say=said.append)
+    assert "warning: Edema is present in all reports to learn from: left as the base reads it" in said
+    assert [message for message in said if "warning" in message and "Edema" not in message] == []
+    made, base = read_manifest(tmp_path / "model"), read_manifest(untrained_model)
+    assert [row["label"] for row in made.metrics["development"]["labels"]] == ["Effusion"]
+    edema = base.layout.label_index["nih14", "Edema"]
+    assert made.calibration[edema].threshold == base.calibration[edema].threshold
+    assert made.calibration[edema].offset == base.calibration[edema].offset
+
+
+def test_a_new_label_with_one_value_is_named_and_learned_as_that(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "label_sets:\n  - {id: ours, name: Ours, readout: coded, labels: ["
+        "{name: Fluid, concepts: [pleural_effusion]}, {name: Air, concepts: [pneumothorax]}]}\n",
+        "utf-8",
+    )
+    reports = [
+        replace(item, labels={("ours", "Fluid"): item.labels[LABEL], ("ours", "Air"): False}) for item in given(16)
+    ]
+    used = recipe(epochs=30).model_copy(update={"label_sets": ("nih14", "ours")})
+    said: list[str] = []
+    build(tmp_path / "model", untrained_model, load_vocabulary((own,)), used, reports, say=said.append)
+    assert "warning: Air is absent in all reports to learn from: new to the base, so learned as always this" in said
+    reader = EncoderReader(tmp_path / "model", load_vocabulary((own,)))
+    study_reader = StudyReader(reader.vocabulary, [reader.vocabulary.label_set("ours")], reader.readout)
+    for item in reports:
+        assert study_reader.labels(reader.read(item.report))["ours"]["Air"].value is not Assertion.POSITIVE
 
 
 def test_reports_without_a_sentence_teach_nothing(
@@ -126,6 +271,21 @@ def test_labels_that_are_not_known_are_left_out_of_the_loss(
     chance = study_reader.labels(reader.read(reports[1].report))["nih14"]["Effusion"].probability
     assert chance is not None
     assert chance["positive"] > 0.9
+
+
+def test_development_reports_without_a_known_label_are_not_scored(
+    tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
+) -> None:
+    """Blank is not no: what a development report leaves open counts neither for nor against the model."""
+    blank = [GivenReport(Report(f"b{i}", f"FINDINGS: {SICK[i % 3]}"), {}, True) for i in range(4)]
+    build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), [*given(8), *blank])
+    assert read_manifest(tmp_path / "model").metrics == {}
+    half = [*given(12, is_dev=lambda i: i >= 8), *blank]
+    build(tmp_path / "half", untrained_model, vocabulary, recipe(epochs=1), half)
+    (label,) = read_manifest(tmp_path / "half").metrics["development"]["labels"]
+    assert label["label"] == "Effusion"
+    assert label["positives"] == 2
+    assert label["cells"] <= 4
 
 
 def test_held_out_reports_never_come_near_training(vocabulary: Vocabulary) -> None:
