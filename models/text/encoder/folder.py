@@ -93,6 +93,8 @@ def _parse(path: Path, text: str) -> Manifest:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise ModelUnusable(f"{path}: is damaged: it is no valid JSON") from None
         if first["loc"] == ("format",) or '"format"' not in text:
             raise ModelUnusable(f"{path}: the model is of another format than {FORMAT}") from None
         where = ".".join(str(part) for part in first["loc"])

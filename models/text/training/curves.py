@@ -1,9 +1,42 @@
-"""The curves of a run as a picture."""
+"""What happened in a run, step by step: ``metrics.jsonl``, and its curves as a picture."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+
+class MetricsFile:
+    """A ``metrics.jsonl``: a line for what a step brought, in the order of the steps."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, stage: str, values: Mapping[str, Any]) -> None:
+        """Add a line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage, **values}) + "\n")
+
+    def cut(self, stage: str, step: int) -> None:
+        """Remove what a run that stopped wrote of ``stage`` behind ``step``: these steps are done again.
+
+        A line that was not written to its end goes, too.
+        """
+        if not self._path.is_file():
+            return
+        kept = []
+        for line in self._path.read_text("utf-8").splitlines(keepends=True):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if row["stage"] != stage or row["step"] <= step:
+                kept.append(line)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text("".join(kept), "utf-8")
+        temporary.replace(self._path)
 
 
 def draw_curves(metrics: Path, picture: Path) -> None:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from models.text.encoder.layout import Layout
 from models.text.encoder.tokens import SentenceTokenizer
 from models.text.sentence_reader import SentenceReader
 from models.text.study import StudyReader
+from models.text.training.curves import MetricsFile
 from models.text.training.examples import (
     ExampleMaker,
     ReportExample,
@@ -199,6 +199,7 @@ class Run:
         self.recipe = recipe
         self.prepared = prepared
         self.network = network
+        self.metrics = MetricsFile(folder / "metrics.jsonl")
         folder.mkdir(parents=True, exist_ok=True)
         identity = {
             "recipe": recipe.model_dump(mode="json"),
@@ -245,15 +246,17 @@ class Run:
             if state["stage"] == stage.name:
                 trainer.restore(state)
                 best = state["best"]
+        self.metrics.cut(stage.name, trainer.step)
         for happened in trainer.run():
             on_event(Event(stage.name, step=happened))
             if happened.step % 10 == 0 or happened.step == trainer.n_steps:
-                self._log(stage, {"step": happened.step, "tokens": happened.token_loss, "labels": happened.label_loss})
+                losses = {"tokens": happened.token_loss, "labels": happened.label_loss}
+                self.metrics.add(stage.name, {"step": happened.step, **losses})
             if _is_evaluation(happened.step, trainer.n_steps, stage.evaluations):
                 score = self.score(trainer.average)
                 if score is not None:
                     on_event(Event(stage.name, dev=score))
-                    self._log(stage, {"step": happened.step, "dev": score.micro_f1, "dev_loss": score.loss})
+                    self.metrics.add(stage.name, {"step": happened.step, "dev": score.micro_f1, "dev_loss": score.loss})
                 # The last stage may keep an earlier point; a stage that others follow is trained to its end.
                 is_last = stage is self.recipe.stages[-1]
                 if best is None or score is None or not is_last or score.mean > best[0]:
@@ -275,10 +278,6 @@ class Run:
         network.to(next(self.network.parameters()).device)
         logits = report_logits(network, prepared.sentences, prepared.dev, prepared.tokenizer.pad_id)
         return score_dev(logits, prepared.dev, columns)
-
-    def _log(self, stage: Stage, values: Mapping[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage.name, **values}) + "\n")
 
 
 def _is_evaluation(step: int, n_steps: int, evaluations: int) -> bool:

@@ -75,6 +75,13 @@ def test_a_manifest_of_another_version_is_refused(copied: Path, vocabulary: Voca
         EncoderReader(copied, vocabulary)
 
 
+@pytest.mark.parametrize("damage", ["{", "", '{"format": 1, "name": "rad'])
+def test_a_damaged_manifest_is_called_damaged(copied: Path, vocabulary: Vocabulary, damage: str) -> None:
+    (copied / MANIFEST).write_text(damage, "utf-8")
+    with pytest.raises(ModelUnusable, match="damaged"):
+        EncoderReader(copied, vocabulary)
+
+
 def test_concepts_that_the_vocabulary_lacks_are_refused(
     untrained_model: Path, copied: Path, vocabulary: Vocabulary
 ) -> None:

@@ -75,15 +75,16 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
     tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
-    used = recipe(epochs=5, synthetic=3)
-    build(tmp_path / "whole", untrained_model, vocabulary, used, given())
+    used = recipe(epochs=7, synthetic=3, evaluations=8)
+    reports = given(12, is_dev=lambda i: i >= 8)
+    build(tmp_path / "whole", untrained_model, vocabulary, used, reports)
 
     def stop(event: Event) -> None:
-        if event.step and event.step.step == 7:
+        if event.step and event.step.step == 11:
             raise Stopped
 
     with pytest.raises(Stopped):
-        build(tmp_path / "broken", untrained_model, vocabulary, used, given(), on_event=stop)
+        build(tmp_path / "broken", untrained_model, vocabulary, used, reports, on_event=stop)
     assert not (tmp_path / "broken").exists()
     steps = []
     build(
@@ -91,12 +92,14 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
         untrained_model,
         vocabulary,
         used,
-        given(),
+        reports,
         on_event=lambda event: steps.append(event.step.step) if event.step else None,
     )
-    assert steps[0] == 5  # behind the checkpoint at step 4
+    assert steps[0] == 9  # behind the checkpoint at step 8
     whole, broken = (torch.load(tmp_path / f"{name}.run" / "own.pt", weights_only=True) for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    metrics = [(tmp_path / f"{name}.run" / "metrics.jsonl").read_text("utf-8") for name in ("whole", "broken")]
+    assert metrics[0] == metrics[1]  # the steps that were done twice are there once
     assert (tmp_path / "whole" / "model.onnx").read_bytes() == (tmp_path / "broken" / "model.onnx").read_bytes()
 
 
