@@ -32,7 +32,7 @@ from models.vision.evaluate import evaluate, score_rows
 from models.vision.masks import lung_boxes
 from models.vision.metrics import area_under_roc, with_interval
 from models.vision.pictures import resize_plane
-from models.vision.recipe import Classification, Recipe, load_recipe
+from models.vision.recipe import Classification, Recipe, Segmentation, load_recipe
 from models.vision.runtime import VisionModel
 from tests.benchmarks.finding_boxes import Sides, measure_boxes, pointing
 from tests.benchmarks.measure import machine
@@ -159,6 +159,18 @@ def bench_lungs(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def bench_segmentation_curve(bench: Bench) -> dict[str, Any]:
+    """COVID training pictures: Dice on patients kept apart, by the share of the others that is learned from."""
+    from tests.benchmarks.segmentation_curve import segmentation_curve
+
+    folder = bench.work / "covid"
+    if not (folder / "dataset.json").is_file():
+        covid_folder(folder, bench.data)
+    chosen = recipe("segmentation")
+    assert isinstance(chosen, Segmentation)
+    return segmentation_curve(open_dataset(folder), chosen, bench.work, bench.threads)
+
+
 def bench_restoration(bench: Bench) -> dict[str, Any]:
     """NIH test pictures: simulated low dose against non-local means, twice the size against bicubic."""
     _, dataset = nih_pair(bench)
@@ -272,6 +284,7 @@ def _flip(dataset: DatasetFolder, folder: Path, seed: int) -> set[str]:
 PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "classification": bench_classification,
     "lungs": bench_lungs,
+    "segmentation_curve": bench_segmentation_curve,
     "restoration": bench_restoration,
     "finding_boxes": bench_finding_boxes,
     "concordance": bench_concordance,
