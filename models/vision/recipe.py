@@ -112,6 +112,9 @@ class Segmentation(_Dense):
     supervision: Literal["masks", "none"] = "masks"
     width: int = Field(default=48, ge=8, description="channels of the decoder")
     rounds: int = Field(default=2, ge=1, le=10, description="of self-training, where supervision is none")
+    fit_to_chest: bool = Field(
+        default=False, description="when used, widen masks to the chest wall and raise their bases to the diaphragm"
+    )
 
 
 class _Restoration(_Trained):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.vision.anatomy import fit_to_chest
 from models.vision.boxes import FoundBox, decode_boxes
 from models.vision.calibration import sigmoid
 from models.vision.errors import VisionModelInvalid
@@ -85,7 +86,8 @@ class VisionModel:
         masks = []
         for pixels, plane in zip(pictures, logits[:, 0], strict=True):
             height, width = pixels.shape
-            masks.append(clean_mask(resize_plane(plane, width, height) > 0))
+            mask = clean_mask(resize_plane(plane, width, height) > 0)
+            masks.append(fit_to_chest(mask) if recipe.fit_to_chest else mask)
         return masks
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]], *, least: float = 0.3) -> list[list[FoundBox]]:

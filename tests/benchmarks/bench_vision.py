@@ -23,7 +23,7 @@ import numpy as np
 from corpora.dataset.folder import DatasetFolder, open_dataset
 from models.vision.evaluate import evaluate, score_rows
 from models.vision.metrics import area_under_roc, with_interval
-from models.vision.recipe import Classification
+from models.vision.recipe import Classification, Segmentation
 from tests.benchmarks.learning_curves import draw_curves, measure_curves
 from tests.benchmarks.measure import machine
 from tests.benchmarks.turned_films import measure_positions
@@ -91,6 +91,18 @@ def bench_lungs(bench: Bench) -> dict[str, Any]:
         }
         print(json.dumps({key: found[key]}), file=sys.stderr, flush=True)
     return found
+
+
+def bench_segmentation_curve(bench: Bench) -> dict[str, Any]:
+    """COVID training pictures: Dice on patients kept apart, by the share of the others that is learned from."""
+    from tests.benchmarks.segmentation_curve import segmentation_curve
+
+    folder = bench.work / "covid"
+    if not (folder / "dataset.json").is_file():
+        covid_folder(folder, bench.data)
+    chosen = recipe("segmentation")
+    assert isinstance(chosen, Segmentation)
+    return segmentation_curve(open_dataset(folder), chosen, bench.work, bench.threads)
 
 
 def bench_restoration(bench: Bench) -> dict[str, Any]:
@@ -164,6 +176,7 @@ PARTS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "positions": bench_positions,
     "classification": bench_classification,
     "lungs": bench_lungs,
+    "segmentation_curve": bench_segmentation_curve,
     "restoration": bench_restoration,
     "finding_boxes": bench_finding_boxes,
     "concordance": bench_concordance,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpora.dataset.folder import open_dataset
+from models.vision.anatomy import fit_to_chest
 from models.vision.boxes import boxes_of_map, decode_boxes
 from models.vision.components import fill_holes, keep_largest, label_components
 from models.vision.errors import DatasetUnfit
@@ -179,6 +181,35 @@ def test_classical_start_finds_no_lungs_where_there_are_none() -> None:
     assert classical_lungs(np.full((64, 64), 128, dtype=np.uint8)) is None
     noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     assert classical_lungs(noise) is None
+
+
+def test_dark_fields_are_fitted_to_the_chest() -> None:
+    mask = np.zeros((200, 100), dtype=bool)
+    mask[40:140, 20:40] = mask[40:140, 60:80] = True
+    rows, columns = np.nonzero(fit_to_chest(mask))
+    assert (rows.min(), columns.min(), columns.max()) == (40, 18, 81)  # wider by 2 % of the width, on the outside alone
+    right, left = (rows[columns < 50], rows[columns >= 50])
+    assert (int(right.max()), int(left.max())) == (130, 133)  # the patient's right dome is the higher one
+    assert not fit_to_chest(np.zeros((8, 8), dtype=bool)).any()
+
+
+@given(MASKS)
+def test_any_mask_can_be_fitted(mask: NDArray[np.bool_]) -> None:
+    assert fit_to_chest(mask).shape == mask.shape
+
+
+def test_fitting_is_for_models_whose_recipe_says_so(lung_model: Path, few_phantoms: Phantoms, tmp_path: Path) -> None:
+    folder = tmp_path / "fitted"
+    shutil.copytree(lung_model, folder)
+    manifest = folder / "radlabel_vision.json"
+    facts = json.loads(manifest.read_text("utf-8"))
+    assert facts["recipe"]["fit_to_chest"] is False
+    facts["recipe"]["fit_to_chest"] = True
+    manifest.write_text(json.dumps(facts), encoding="utf-8")
+    picture = few_phantoms.made[0][0].picture
+    [plain], [fitted] = (VisionModel(path, threads=1).segment([picture]) for path in (lung_model, folder))
+    np.testing.assert_array_equal(fitted, fit_to_chest(plain))
+    assert (fitted != plain).any()
 
 
 def test_boxes_are_learned_with_their_sides(few_phantoms: Phantoms, tmp_path: Path) -> None:
