@@ -33,6 +33,18 @@ class ImageModelIn(RequestModel):
 class ImageScoresIn(RequestModel):
     """What a model says of one image, with the study it is of."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["accession_number"], "properties": {"accession_number": {"type": "string"}}},
+                {"required": ["study_instance_uid"], "properties": {"study_instance_uid": {"type": "string"}}},
+            ]
+        },
+    )
+
     image_id: Annotated[Name, Field(min_length=1)]
     accession_number: Annotated[Name | None, Field(min_length=1)] = None
     accession_number_issuer: Annotated[Name | None, Field(min_length=1)] = None
@@ -40,7 +52,12 @@ class ImageScoresIn(RequestModel):
     sop_instance_uid: Annotated[str | None, StringConstraints(pattern=r"^[0-9.]{1,64}$")] = None
     patient_id: Annotated[Name | None, Field(min_length=1)] = None
     scores: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)]], Field(max_length=_MAX_LABELS)]
-    overlays: Annotated[dict[Name, str], Field(default_factory=dict, max_length=_MAX_LABELS)]
+    overlays: Annotated[
+        dict[Name, str],
+        Field(
+            default_factory=dict, max_length=_MAX_LABELS, description="drawn over the image: PNG in Base64"
+        ),
+    ]
 
     @model_validator(mode="after")
     def _names_a_study(self) -> ImageScoresIn:
