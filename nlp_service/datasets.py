@@ -37,7 +37,7 @@ _TEXTS_PER_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class BuildSummary:
-    """What a build did. ``made_key`` is the key file that it made; ``failed`` counts rows and files that could not be
+    """What a build did. ``made_key`` is the key file that it made; ``corrected`` labels have a person's value; ``failed`` counts rows and files that could not be
     read: rows of the reports, files of the images, pictures.
     """
 
@@ -45,6 +45,7 @@ class BuildSummary:
     info: DatasetInfo
     failed: Mapping[str, int]
     made_key: Path | None = None
+    corrected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def build(recipe: Recipe, output: Path, options: BuildOptions | None = None) -> 
         "corrections of reports that are not there": run.not_there,
         "pictures": sum(excluded.get(f"pixels:{reason}", 0) for reason in ("unreadable", "mask_unreadable")),
     }
-    return BuildSummary(output, info, failed, made_key)
+    return BuildSummary(output, info, failed, made_key, run.changed)
 
 
 def _check_named(recipe: Recipe) -> None:
@@ -154,6 +155,7 @@ class _Run:
     options: BuildOptions
     most: int | None = None  # images to draw, at most: filters leave some out
     not_there: int = 0  # corrections of reports that are not there
+    changed: int = 0  # labels that have another value by corrections
 
     def inputs(self) -> Iterator[Path]:
         """Yield the files that the result depends on, the images apart."""
@@ -267,7 +269,8 @@ class _Run:
         names = tuple(entry.name for entry in load_vocabulary(wanted.vocabulary).label_set(wanted.label_set).labels)
         corrections = read_corrections(wanted.corrections, wanted.label_set, names)
         output = self.work / "labels.corrected.parquet"
-        self.not_there = correct_labels(labels, corrections, wanted.label_set, output).not_there
+        done = correct_labels(labels, corrections, wanted.label_set, output)
+        self.not_there, self.changed = done.not_there, done.labels
         return output
 
     def texts(self) -> Path | None:

@@ -54,9 +54,7 @@ class ImageScoresIn(RequestModel):
     scores: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)]], Field(max_length=_MAX_LABELS)]
     overlays: Annotated[
         dict[Name, str],
-        Field(
-            default_factory=dict, max_length=_MAX_LABELS, description="drawn over the image: PNG in Base64"
-        ),
+        Field(default_factory=dict, max_length=_MAX_LABELS, description="drawn over the image: PNG in Base64"),
     ]
 
     @model_validator(mode="after")

@@ -36,7 +36,9 @@ async def search_studies(body: StudySearch, service: Ready, key_id: MayRunJobs) 
             }
 
     found = await run_in_threadpool(search)
-    await waited(service.write_down(Deed("search", "api", len(found["reports"]), key_id)), service)
+    await waited(
+        service.write_down(Deed("search", "api", len(found["reports"]) + len(found["images"]), key_id)), service
+    )
     return found
 
 
@@ -49,7 +51,7 @@ async def remove_studies(body: StudySearch, service: Ready, key_id: MayAdministe
             reports=delete_studies(connection, **_named(body)),
             images=delete_image_scores(connection, **_named(body)),
         )
-        record(connection, [Deed("delete study", "api", deleted.reports, key_id)])
+        record(connection, [Deed("delete study", "api", deleted.reports + deleted.images, key_id)])
         return deleted
 
     return await waited(service.writer.submit(delete), service)

@@ -270,6 +270,7 @@ def _report(summary: BuildSummary, as_json: bool) -> None:
             "splits": dict(info.splits),
             "counts": dict(info.counts),
             "failed": dict(summary.failed),
+            "corrected": summary.corrected,
             "key_file": None if summary.made_key is None else str(summary.made_key),
         }
         typer.echo(json.dumps(content))
@@ -279,6 +280,8 @@ def _report(summary: BuildSummary, as_json: bool) -> None:
     splits = " + ".join(f"{number:,} {split}" for split, number in info.splits.items())
     typer.echo(f"{summary.output}: {images['indexed']:,} images = {info.rows:,} rows + {left_out:,} left out", err=True)
     typer.echo(f"{info.rows:,} rows = {splits}", err=True)
+    if summary.corrected:
+        typer.echo(f"{summary.corrected:,} labels have the value that a person gave", err=True)
     for what, number in summary.failed.items():
         if number:
             typer.echo(f"{number:,} {what} could not be read", err=True)

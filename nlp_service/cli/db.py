@@ -59,7 +59,7 @@ def forget(
                 "study_instance_uid": study_instance_uid,
             }
             deleted, images = delete_studies(connection, **study), delete_image_scores(connection, **study)
-            record(connection, [Deed("delete study", "cli", deleted)])
+            record(connection, [Deed("delete study", "cli", deleted + images)])
     typer.echo(f"{deleted:,} reports and the scores of {images:,} images are gone", err=True)
 
 

@@ -126,6 +126,7 @@ def test_corrections_of_reports_that_are_not_there_are_told(tmp_path: Path) -> N
     ]
     told = run(*build, "-o", tmp_path / "made", "--corrections", corrections, code=1)
     assert "1 corrections of reports that are not there" in told
+    assert "1 labels have the value that a person gave" in told
     assert values(open_dataset(tmp_path / "made"), "Edema")[of[0].report_id] == "uncertain"
 
 

@@ -60,15 +60,15 @@ function counted(count, noun) {
 
 /**
  * Returns the images of a report's study. A Study Instance UID decides where both have one. An accession number does only
- * where all that was found is of one patient: it is not unique, and two patients must not become one.
+ * where all that was found is of one patient, one issuer and one study: it is not unique, and two must not become one.
  */
 function imagesOf(report, reports, images) {
   const all = [...reports, ...images];
   const isOne = (name) => new Set(all.map((found) => found[name]).filter(Boolean)).size <= 1;
-  const isOnePatient = isOne("patient_id") && isOne("accession_number_issuer");
+  const isOneStudy = ["patient_id", "accession_number_issuer", "study_instance_uid"].every(isOne);
   return images.filter((image) => {
     if (report.study_instance_uid && image.study_instance_uid) return report.study_instance_uid === image.study_instance_uid;
-    return isOnePatient && report.accession_number !== null && report.accession_number === image.accession_number;
+    return isOneStudy && report.accession_number !== null && report.accession_number === image.accession_number;
   });
 }
 
