@@ -37,8 +37,8 @@ _TEXTS_PER_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class BuildSummary:
-    """What a build did. ``made_key`` is the key file that it made; ``corrected`` labels have a person's value; ``failed`` counts rows and files that could not be
-    read: rows of the reports, files of the images, pictures.
+    """What a build did. ``made_key`` is the key file that it made; ``corrected`` labels have a person's value;
+    ``failed`` counts rows and files that could not be read: rows of the reports, files of the images, pictures.
     """
 
     output: Path
