@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,12 +104,24 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
 
 
 def with_text(reports: list[GivenReport], text: str) -> list[GivenReport]:
-    first = reports[0]
-    return [GivenReport(replace(first.report, text=text), first.labels, first.is_dev), *reports[1:]]
+    """Return the reports with another text wherever that of the first one is: as many distinct sentences as before."""
+    old = reports[0].report.text
+    return [
+        replace(item, report=replace(item.report, text=text)) if item.report.text == old else item for item in reports
+    ]
 
 
-def with_labels(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
-    return [GivenReport(reports[0].report, labels, reports[0].is_dev), *reports[1:]]
+def with_labels(reports: list[GivenReport], labels: Mapping[int, Mapping[tuple[str, str], bool]]) -> list[GivenReport]:
+    """Return the reports with more labels for some, by their number."""
+    return [replace(item, labels={**item.labels, **labels.get(i, {})}) for i, item in enumerate(reports)]
+
+
+EDEMA = ("nih14", "Edema")
+
+
+def begun() -> list[GivenReport]:
+    """Return reports of which two have a second label."""
+    return with_labels(given(), {1: {EDEMA: True}, 2: {EDEMA: False}})
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +130,7 @@ def run_of_reports(
 ) -> Callable[[Path], Path]:
     """Return what copies a finished run into a folder, for another to find there."""
     folder = tmp_path_factory.mktemp("run")
-    build(folder / "model", untrained_model, vocabulary, recipe(epochs=1), given())
+    build(folder / "model", untrained_model, vocabulary, recipe(epochs=1), begun())
     return lambda out: shutil.copytree(folder / "model.run", out / "model.run")
 
 
@@ -127,10 +139,10 @@ def run_of_reports(
     [
         (2, lambda reports: reports, "of another recipe"),
         (1, lambda reports: with_text(reports, "FINDINGS: Old rib fracture."), "other reports or labels"),
-        (1, lambda reports: with_labels(reports, {}), "other reports or labels"),
-        (1, lambda reports: with_labels(reports, {LABEL: True}), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {4: {EDEMA: False}}), "other reports or labels"),
+        (1, lambda reports: with_labels(reports, {0: {LABEL: True}}), "other reports or labels"),
     ],
-    ids=["recipe", "text", "unknown", "label"],
+    ids=["recipe", "text", "known", "label"],
 )
 def test_a_run_goes_on_with_what_it_began_with(
     tmp_path: Path,
@@ -143,7 +155,7 @@ def test_a_run_goes_on_with_what_it_began_with(
 ) -> None:
     run_of_reports(tmp_path)
     with pytest.raises(TrainingData, match=reason):
-        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=epochs), change(given()))
+        build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=epochs), change(begun()))
     assert not (tmp_path / "model").exists()
 
 
@@ -186,7 +198,7 @@ def test_a_run_does_not_go_on_from_another_base(
     )
     run_of_reports(tmp_path)
     with pytest.raises(TrainingData, match="from another base"):
-        build(tmp_path / "model", tmp_path / "other", vocabulary, recipe(epochs=1), given())
+        build(tmp_path / "model", tmp_path / "other", vocabulary, recipe(epochs=1), begun())
 
 
 def test_the_card_names_the_base(tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary) -> None:
@@ -214,21 +226,17 @@ def test_one_class_alone_teaches_nothing(tmp_path: Path, untrained_model: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def with_more(reports: list[GivenReport], labels: dict[tuple[str, str], bool]) -> list[GivenReport]:
-    return [replace(item, labels={**item.labels, **labels}) for item in reports]
-
-
 def test_a_label_with_one_value_is_named_and_left_to_the_base(
     tmp_path: Path, untrained_model: Path, vocabulary: Vocabulary
 ) -> None:
     said: list[str] = []
-    reports = with_more(given(16, is_dev=lambda i: i >= 12), {("nih14", "Edema"): True})
+    reports = with_labels(given(16, is_dev=lambda i: i >= 12), {i: {EDEMA: True} for i in range(16)})
     build(tmp_path / "model", untrained_model, vocabulary, recipe(epochs=1), reports, say=said.append)
     assert "warning: Edema is present in all reports to learn from: left as the base reads it" in said
     assert [message for message in said if "warning" in message and "Edema" not in message] == []
     made, base = read_manifest(tmp_path / "model"), read_manifest(untrained_model)
     assert [row["label"] for row in made.metrics["development"]["labels"]] == ["Effusion"]
-    edema = base.layout.label_index["nih14", "Edema"]
+    edema = base.layout.label_index[EDEMA]
     assert made.calibration[edema].threshold == base.calibration[edema].threshold
     assert made.calibration[edema].offset == base.calibration[edema].offset
 
