@@ -51,7 +51,11 @@ def test_from_data_set_to_scores(few_phantoms: Phantoms, short_recipe: Path, tmp
         row.image_id for _, row in few_phantoms.made if row.split == "test"
     )
     assert all(0 <= float(row[name]) <= 1 for row in rows for name in PHANTOM_LABELS.values() if name in row)
-    assert len(list((found / "overlays").glob("*.png"))) == len(rows) * (len(rows[0]) - 2)
+    about = json.loads((found / "model.json").read_text("utf-8"))
+    labels = about["labels"]
+    assert list(rows[0])[-len(labels) :] == labels
+    assert rows[0]["study_instance_uid"] == ""  # the phantoms' data set has none
+    assert len(list((found / "overlays").glob("*.png"))) == len(rows) * len(labels)
 
 
 def test_unreadable_picture_costs_itself_alone(few_phantoms: Phantoms, finding_model: Path, tmp_path: Path) -> None:
