@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import logging
 import sys
+import threading
 from typing import Any
 
 from nlp_service.errors import describe
@@ -19,6 +20,7 @@ FIELDS = frozenset(
     "request_id method route status duration_ms key_id reports fault host port executor workflows job door "
     "control outcome peer_count model version count signal".split()
 )
+log = logging.getLogger(__name__)
 _OURS = "nlp_service"
 _PLAIN = frozenset({"uvicorn.error"})  # its messages are about sockets and processes
 
@@ -55,9 +57,15 @@ def set_up_logs(level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(_OURS).setLevel(level)
+    threading.excepthook = _log_thread_fault  # by itself it would write the message, which could quote a report
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "dbos"):
         take_over_logger(name)
     logging.getLogger("uvicorn.access").propagate = False
+
+
+def _log_thread_fault(fault: threading.ExceptHookArgs) -> None:
+    if fault.exc_value is not None and not isinstance(fault.exc_value, SystemExit):
+        log.error("a thread ended with a fault", exc_info=fault.exc_value)
 
 
 def take_over_logger(name: str) -> None:

@@ -82,7 +82,7 @@ class GroupWriter:
                 taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_GROUP))]
             # From here on nobody can cancel one: a wait that ran out of time would end this thread with its result.
             group = [write for write in taken if write.future.set_running_or_notify_cancel()]
-            if group and not self._commit(group):
+            if group and not self._commit(group) and len(group) > 1:
                 for write in group:
                     self._commit([write])
 

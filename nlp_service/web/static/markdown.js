@@ -9,7 +9,9 @@ import { h } from "./dom.js";
 export function markdown(text, pictures = {}) {
   const lines = text.replace(/^---\n[\s\S]*?\n---\n/, "").split("\n");
   const blocks = [];
+  const names = new Map();
   let i = 0;
+  let title = "";
   const while_ = (test) => {
     const first = i;
     while (i < lines.length && test(lines[i])) i += 1;
@@ -25,6 +27,7 @@ export function markdown(text, pictures = {}) {
       i += 1;
     } else if (heading) {
       // The view has the only h1.
+      title = heading[2].replace(/[`*]/g, "");
       blocks.push(h(`h${Math.min(heading[1].length + 1, 5)}`, {}, inline(heading[2])));
       i += 1;
     } else if (line.startsWith("```")) {
@@ -33,7 +36,7 @@ export function markdown(text, pictures = {}) {
       i += 1;
       blocks.push(h("pre", { tabindex: "0" }, h("code", {}, code.join("\n"))));
     } else if (line.startsWith("|")) {
-      blocks.push(table(while_((next) => next.startsWith("|"))));
+      blocks.push(table(while_((next) => next.startsWith("|")), title, names));
     } else if (/^\s*([-*]|\d+\.)\s/.test(line)) {
       const isOrdered = /^\s*\d/.test(line);
       const items = [];
@@ -50,13 +53,17 @@ export function markdown(text, pictures = {}) {
   return blocks;
 }
 
-function table(lines) {
+/** Returns a table; `names` counts how often each name was given, since no two regions may have the same. */
+function table(lines, title, names) {
   // The second line is the one of dashes.
   const [head, , ...rows] = lines.map((line) => line.replace(/^\||\|\s*$/g, "").split("|").map((cell) => cell.trim()));
   const isNamed = head.some(Boolean);
+  const stem = isNamed ? `Table: ${head.filter(Boolean).join(", ")}` : title ? `Table: ${title}` : "Table";
+  names.set(stem, (names.get(stem) ?? 0) + 1);
+  const name = names.get(stem) > 1 ? `${stem} (${names.get(stem)})` : stem;
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": isNamed ? `Table: ${head.filter(Boolean).join(", ")}` : "Table" },
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": name },
     h(
       "table",
       {},

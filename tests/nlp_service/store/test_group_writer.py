@@ -6,10 +6,11 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from nlp_service.store.database import open_database
-from nlp_service.store.group_writer import GroupWriter
+from nlp_service.store.group_writer import GroupWriter, StoreFailed
 
 
 def test_a_caller_that_stops_waiting_costs_no_other_write(tmp_path: Path) -> None:
@@ -30,3 +31,18 @@ def test_a_caller_that_stops_waiting_costs_no_other_write(tmp_path: Path) -> Non
     assert busy.result(5) == 1
     assert writer.submit(lambda connection: 2).result(5) == 2
     writer.close()
+
+
+def test_a_lone_write_that_fails_again_and_again_does_not_end_the_writer(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'store.db'}")
+    writer = GroupWriter(engine)
+
+    def broken(connection: sa.Connection) -> None:
+        connection.execute(sa.text("SELECT 1 FROM there_is_no_such_table"))
+
+    for _ in range(3):
+        with pytest.raises(StoreFailed, match="OperationalError"):
+            writer.submit(broken).result(30)
+    assert writer.submit(lambda connection: connection.execute(sa.text("SELECT 7")).scalar_one()).result(30) == 7
+    writer.close()
+    engine.dispose()
