@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.errors import SourceUnreadable
-from corpora.sources.encoding import readable
+from corpora.sources.encoding import encoding_of, open_text
 
 _VALUES = {"1": "positive", "-1": "uncertain", "0": "negative"}
 _BATCH = 1000
@@ -36,7 +36,7 @@ def read_corrections(path: Path, label_set: str, labels: tuple[str, ...]) -> dic
         of these.
     """
     found: dict[str, dict[str, str]] = {}
-    with readable(path), path.open(encoding="utf-8-sig", newline="") as stream:
+    with open_text(path, encoding_of(path, None)) as stream:
         rows = csv.DictReader(stream)
         columns = {
             column: column.removeprefix(f"{label_set}:")

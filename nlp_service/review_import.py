@@ -10,7 +10,7 @@ from pathlib import Path
 from corpora.deidentification import Pseudonymiser, PseudonymMap
 from corpora.deidentification.pseudonyms import IdentifierKind
 from corpora.errors import SourceUnreadable
-from corpora.sources.encoding import readable
+from corpora.sources.encoding import encoding_of, open_text
 
 _COLUMNS = ("label", "report_id", "report_says", "image_probability", "suspected")
 
@@ -35,7 +35,7 @@ def read_disagreements(path: Path, *, only_suspected: bool = True) -> list[Spoke
         The file cannot be read or lacks a column, or a row (named) has a value that cannot be.
     """
     found = []
-    with readable(path), path.open(encoding="utf-8", newline="") as stream:
+    with open_text(path, encoding_of(path, None)) as stream:
         rows = csv.DictReader(stream)
         missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
         if missing:

@@ -15,6 +15,7 @@ from corpora.dataset import DatasetFolder, open_dataset
 from corpora.errors import SourceUnreadable
 from nlp_service.cli.app import app
 from nlp_service.corrections import read_corrections
+from nlp_service.review_import import read_disagreements
 from tests.nlp_service.datasets.conftest import KEY
 from tests.nlp_service.datasets.making import studies, write_images, write_reports
 from tests.nlp_service.processes import Served
@@ -128,6 +129,15 @@ def test_corrections_of_reports_that_are_not_there_are_told(tmp_path: Path) -> N
     assert "1 corrections of reports that are not there" in told
     assert "1 labels have the value that a person gave" in told
     assert values(open_dataset(tmp_path / "made"), "Edema")[of[0].report_id] == "uncertain"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_files_that_went_through_a_spreadsheet_are_read(tmp_path: Path, encoding: str) -> None:
+    corrections, listed = tmp_path / "corrections.csv", tmp_path / "disagreements.csv"
+    corrections.write_text("report_id,Edema,text\nr\u00e91,-1,Lungen\u00f6dem m\u00f6glich.\n", encoding)
+    assert read_corrections(corrections, "chexpert14", ("Edema",)) == {"r\u00e91": {"Edema": "uncertain"}}
+    listed.write_text(f"{','.join(COLUMNS)}\nEdema,1,i1,r\u00e91,positive,0.0300,0.0300,1\n", encoding)
+    assert [(row.report_id, row.probability) for row in read_disagreements(listed)] == [("r\u00e91", 0.03)]
 
 
 @pytest.mark.parametrize(
