@@ -11,9 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 from nlp_service.api.context import MayAdminister, MayRunJobs, Ready, waited
 from nlp_service.api.models import DeletedAnswer, StudiesAnswer, StudySearch
 from nlp_service.api.problems import responses
-from nlp_service.store.images import delete_image_scores, find_image_scores
+from nlp_service.store.images import delete_study, find_image_scores
 from nlp_service.store.keys import Deed, audit_trail, record
-from nlp_service.store.stored import delete_studies, find_studies, label_rates
+from nlp_service.store.stored import find_studies, label_rates
 
 router = APIRouter(tags=["store"])
 
@@ -47,12 +47,9 @@ async def remove_studies(body: StudySearch, service: Ready, key_id: MayAdministe
     """Delete the stored reports that the same search finds, with their labels and reviews. It cannot be undone."""
 
     def delete(connection: sa.Connection) -> DeletedAnswer:
-        deleted = DeletedAnswer(
-            reports=delete_studies(connection, **_named(body)),
-            images=delete_image_scores(connection, **_named(body)),
-        )
-        record(connection, [Deed("delete study", "api", deleted.reports + deleted.images, key_id)])
-        return deleted
+        reports, images = delete_study(connection, **_named(body))
+        record(connection, [Deed("delete study", "api", reports + images, key_id)])
+        return DeletedAnswer(reports=reports, images=images)
 
     return await waited(service.writer.submit(delete), service)
 

@@ -48,19 +48,15 @@ def forget(
     if accession_number is None and study_instance_uid is None:
         raise typer.BadParameter("name a study", param_hint="--accession-number or --study-instance-uid")
     with exit_on_error():
-        from nlp_service.store.images import delete_image_scores
+        from nlp_service.store.images import delete_study
         from nlp_service.store.keys import Deed, record
-        from nlp_service.store.stored import delete_studies
 
         with store_connection(data_dir) as connection:
-            study = {
-                "accession_number": accession_number,
-                "issuer": issuer,
-                "study_instance_uid": study_instance_uid,
-            }
-            deleted, images = delete_studies(connection, **study), delete_image_scores(connection, **study)
-            record(connection, [Deed("delete study", "cli", deleted + images)])
-    typer.echo(f"{deleted:,} reports and the scores of {images:,} images are gone", err=True)
+            reports, images = delete_study(
+                connection, accession_number=accession_number, issuer=issuer, study_instance_uid=study_instance_uid
+            )
+            record(connection, [Deed("delete study", "cli", reports + images)])
+    typer.echo(f"{reports:,} reports and the scores of {images:,} images are gone", err=True)
 
 
 @app.command()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import IO
 
+from nlp_service.jobs.table import lines_of
 from nlp_service.rows import RowForm, labeled_from
 from nlp_service.writers import writer_for
 
@@ -23,10 +24,5 @@ def write_results(outputs: Iterable[bytes], form: RowForm, format: str, stream: 
         writer.join(outputs, stream)
         return
     writer.join(
-        (writer.encode([labeled_from(json.loads(line)) for line in _lines(chunk)]) for chunk in outputs), stream
+        (writer.encode([labeled_from(json.loads(line)) for line in lines_of(chunk)]) for chunk in outputs), stream
     )
-
-
-def _lines(chunk: bytes) -> Iterator[bytes]:
-    # Not `splitlines`: a report may hold characters that it takes for line ends.
-    yield from chunk.removesuffix(b"\n").split(b"\n") if chunk else ()

@@ -150,7 +150,7 @@ class JobRunner:
         if left:
             DBOS.cancel_workflows([workflow.workflow_id for workflow in left])
 
-    def while_away(self, work: Callable[[], T]) -> T:
+    def through_outages(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns, tried again for as long as the database cannot be reached.
 
         An outage is no fault of a job: it waits. When this process stops meanwhile, the workflow stays pending, and
@@ -241,19 +241,17 @@ class JobRunner:
         output = JsonLinesWriter(form).encode(good)
         kept = [report for report, row in zip(reports, labeled, strict=True) if row.status is not Status.ERROR]
 
-        def write(connection: sa.Connection) -> None:
+        def write(connection: sa.Connection) -> bool:
             if not table.finish_chunk(connection, job_id, number, output, rejects, counts):
-                return
+                return False
             if job.options.get("store") and good:
                 arrivals = [Arrival(report, "job") for report in kept]
                 ids = add_reports(connection, arrivals, keep_texts=self._settings.keep_texts_days > 0)
                 add_labels(connection, ids, good, form)
             table.finish_job_if_done(connection, job_id, self._model())
-            is_first.append(True)
+            return True
 
-        is_first: list[bool] = []
-        self._writer.submit(write).result()
-        if is_first:
+        if self._writer.submit(write).result():
             self._metrics.on_labeled(good, "job")
             self._metrics.rejects.inc(len(rejects))
 
@@ -264,7 +262,7 @@ class JobRunner:
             with self._writing.begin() as connection:
                 table.change_state(connection, job_id, State.FAILED, error=reason)
 
-        self.while_away(write)
+        self.through_outages(write)
         self._clear_queue(job_id)
 
     def _model(self) -> dict[str, str]:
@@ -341,7 +339,7 @@ def split(job_id: str) -> int:
     """Cut the input of a job into chunks; return how many."""
     with _without_content():
         runner = _current()
-        return runner.while_away(lambda: runner.split(job_id))
+        return runner.through_outages(lambda: runner.split(job_id))
 
 
 @DBOS.step(name="label_chunk", retries_allowed=True, max_attempts=3)
@@ -349,7 +347,7 @@ def label_chunk(job_id: str, number: int) -> None:
     """Label one chunk."""
     with _without_content():
         runner = _current()
-        runner.while_away(lambda: runner.label_chunk(job_id, number))
+        runner.through_outages(lambda: runner.label_chunk(job_id, number))
 
 
 @DBOS.workflow(name="radlabel_job")

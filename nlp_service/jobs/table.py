@@ -289,10 +289,15 @@ def page_of(connection: sa.Connection, job_id: str, first: int, number: int) -> 
         if low >= first + number:
             break
         output = sa.select(table.c.output).where(table.c.job == job_id, table.c.number == chunk)
-        # Not `splitlines`: a report may hold characters that it takes for line ends.
-        lines = zlib.decompress(connection.execute(output).scalar_one()).removesuffix(b"\n").split(b"\n")
+        lines = lines_of(zlib.decompress(connection.execute(output).scalar_one()))
         rows += [json.loads(line) for line in lines[max(first - low, 0) : first + number - low]]
     return rows
+
+
+def lines_of(chunk: bytes) -> list[bytes]:
+    """Return the lines of a chunk's rows."""
+    # Not `splitlines`: a report may hold characters that it takes for line ends.
+    return chunk.removesuffix(b"\n").split(b"\n") if chunk else []
 
 
 def _count(connection: sa.Connection, name: str) -> sa.ColumnElement[int]:

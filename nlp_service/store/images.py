@@ -123,14 +123,21 @@ def overlay_png(connection: sa.Connection, overlay_id: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def delete_image_scores(
+def delete_study(
     connection: sa.Connection,
     *,
     accession_number: str | None = None,
     issuer: str | None = None,
     study_instance_uid: str | None = None,
-) -> int:
-    """Delete what `find_image_scores` finds, with the overlays, and return how many images there were."""
-    table = schema.image_scores
-    condition = of_study(table, accession_number, issuer, study_instance_uid)
-    return int(connection.execute(sa.delete(table).where(condition)).rowcount)
+) -> tuple[int, int]:
+    """Delete all that `find_studies` and `find_image_scores` find, and return how many reports and images there were.
+
+    Labels and reviews go with the reports, overlays with the images.
+    """
+    reports, images = (
+        connection.execute(
+            sa.delete(table).where(of_study(table, accession_number, issuer, study_instance_uid))
+        ).rowcount
+        for table in (schema.reports, schema.image_scores)
+    )
+    return int(reports), int(images)

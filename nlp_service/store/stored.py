@@ -241,18 +241,6 @@ def find_studies(
     return list(found.values())
 
 
-def delete_studies(
-    connection: sa.Connection,
-    *,
-    accession_number: str | None = None,
-    issuer: str | None = None,
-    study_instance_uid: str | None = None,
-) -> int:
-    """Delete the reports that `find_studies` finds, with labels and reviews, and return how many there were."""
-    condition = of_study(schema.reports, accession_number, issuer, study_instance_uid)
-    return int(connection.execute(sa.delete(schema.reports).where(condition)).rowcount)
-
-
 def of_study(
     table: sa.Table, accession_number: str | None, issuer: str | None, study_instance_uid: str | None
 ) -> sa.ColumnElement[bool]:
