@@ -106,14 +106,13 @@ class Detection(_Dense):
 
 
 class Segmentation(_Dense):
-    """Lungs from given masks, or from none: a classical start, then self-training."""
+    """Lungs from given masks, or from none: dark fields, the shape of lungs around them, self-training."""
 
     task: Literal[Task.SEGMENTATION] = Task.SEGMENTATION
     supervision: Literal["masks", "none"] = "masks"
     width: int = Field(default=48, ge=8, description="channels of the decoder")
-    rounds: int = Field(default=2, ge=1, le=10, description="of self-training, where supervision is none")
-    fit_to_chest: bool = Field(
-        default=False, description="when used, widen masks to the chest wall and raise their bases to the diaphragm"
+    rounds: int = Field(
+        default=3, ge=1, le=10, description="where supervision is none: of dark fields, whole lungs, itself"
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.vision.anatomy import fit_to_chest
 from models.vision.boxes import FoundBox, decode_boxes
 from models.vision.calibration import sigmoid
 from models.vision.errors import VisionModelInvalid
@@ -83,12 +82,10 @@ class VisionModel:
         [logits] = self.run(inputs)
         if recipe.augmentation.flip:
             logits = np.asarray((logits + self.run(inputs[..., ::-1])[0][..., ::-1]) / 2, dtype=np.float32)
-        masks = []
-        for pixels, plane in zip(pictures, logits[:, 0], strict=True):
-            height, width = pixels.shape
-            mask = clean_mask(resize_plane(plane, width, height) > 0)
-            masks.append(fit_to_chest(mask) if recipe.fit_to_chest else mask)
-        return masks
+        return [
+            clean_mask(resize_plane(plane, pixels.shape[1], pixels.shape[0]) > 0)
+            for pixels, plane in zip(pictures, logits[:, 0], strict=True)
+        ]
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]], *, least: float = 0.3) -> list[list[FoundBox]]:
         """Return the boxes of each picture: label, sides in fractions, score."""

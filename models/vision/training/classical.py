@@ -27,15 +27,12 @@ def classical_lungs(picture: NDArray[np.uint8]) -> Mask | None:
     lung; closed and made convex, since heart and consolidation hide parts of a lung field. Several thresholds are tried
     and the likest pair is taken.
     """
-    small = resize(picture, _SIDE, _SIDE).astype(np.float64) / 255
+    small = resize(picture, _SIDE, _SIDE)
     low, high = np.percentile(small, (1, 99))
-    if high - low < 0.05:
+    if high - low < 0.05 * 255:
         return None
-    exposure, filters = need_skimage("exposure"), need_skimage("filters")
-    even = exposure.equalize_adapthist(
-        ((small - low) / (high - low)).clip(0, 1), kernel_size=_SIDE // 2, clip_limit=0.01
-    )
-    smooth = filters.gaussian(even, 1.3)
+    filters = need_skimage("filters")
+    smooth = filters.gaussian(even_out(small), 1.3)
     center = smooth[_SIDE // 8 : -_SIDE // 8, _SIDE // 8 : -_SIDE // 8]
     start = float(filters.threshold_otsu(center))
     best: tuple[float, Mask] | None = None
@@ -47,6 +44,15 @@ def classical_lungs(picture: NDArray[np.uint8]) -> Mask | None:
         return None
     full = resize(np.where(best[1], 255, 0).astype(np.uint8), picture.shape[1], picture.shape[0])
     return np.asarray(full > 127)
+
+
+def even_out(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return a picture (side, side) in [0, 1] whose parts have the same contrast (limited adaptive equalisation)."""
+    greys = picture.astype(np.float64) / 255
+    low, high = np.percentile(greys, (1, 99))
+    spread = ((greys - low) / max(1e-9, high - low)).clip(0, 1)
+    even = need_skimage("exposure").equalize_adapthist(spread, kernel_size=len(picture) // 2, clip_limit=0.01)
+    return np.asarray(even, dtype=np.float64)
 
 
 def _pair(dark: Mask, radius: int) -> tuple[float, Mask] | None:

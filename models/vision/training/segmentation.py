@@ -1,4 +1,8 @@
-"""Lungs from given masks, or from none: a classical start that a network learns, corrects and learns again."""
+"""Lungs from given masks, or from none.
+
+Without masks, a classical start finds dark fields in some pictures; a network learns them and finds them in all; a
+shape fitted to these adds what heart and opacities hide; the network learns that, and then from itself.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from corpora.dataset.folder import DatasetFolder
-from models.vision.calibration import Calibration
+from models.vision.calibration import Calibration, sigmoid
 from models.vision.errors import DatasetUnfit
 from models.vision.masks import LUNGS, clean_mask
 from models.vision.overlap import dice
@@ -22,6 +26,7 @@ from models.vision.training.augment import move
 from models.vision.training.classical import classical_lungs
 from models.vision.training.dense import DenseBatch, DenseLearner
 from models.vision.training.loss import mask_loss
+from models.vision.training.lung_shape import lungs_by_shape
 from models.vision.training.material import Rows, map_pictures, read_rows
 from models.vision.training.network import Dense, make_network
 
@@ -88,7 +93,10 @@ class SegmentationLearner(DenseLearner):
         return [f"round {number + 1}" for number in range(self.recipe.rounds)]
 
     def begin(self, stage: str) -> None:
-        """Take what the network says of all pictures as the masks of the next round, and begin anew."""
+        """Make the masks of a round of self-training from what the network says of all pictures, and begin anew.
+
+        Those of the second round are whole lungs, by the shape of the dark fields that the first one learned.
+        """
         if stage in ("training", "round 1"):
             return
         every = np.flatnonzero(~self.rows.validating)
@@ -100,8 +108,12 @@ class SegmentationLearner(DenseLearner):
                 if self.recipe.augmentation.flip
                 else straight
             )
-        chances = 1 / (1 + np.exp(-((straight + mirrored) / 2)[:, 0].clip(-30, 30)))
+        chances = sigmoid(((straight + mirrored) / 2)[:, 0])
         for row, chance in zip(every, chances, strict=True):
+            if stage == "round 2":
+                self.masks.masks[row] = np.where(lungs_by_shape(self.pictures[row], chance), 255, 0)
+                self.masks.usable[row] = True
+                continue
             mask = clean_mask(chance > 0.5)
             agreement = dice(mask, self.masks.masks[row] > 0) if self.masks.usable[row] else 1.0
             unsure = (chance > _UNSURE[0]) & (chance < _UNSURE[1])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from corpora.dataset.folder import open_dataset
-from models.vision.anatomy import fit_to_chest
 from models.vision.boxes import boxes_of_map, decode_boxes
 from models.vision.components import fill_holes, keep_largest, label_components
 from models.vision.errors import DatasetUnfit
@@ -24,6 +22,7 @@ from models.vision.predict import Wanted, predict
 from models.vision.recipe import parse_recipe
 from models.vision.runtime import VisionModel
 from models.vision.training.classical import classical_lungs
+from models.vision.training.lung_shape import LungShape, lungs_by_shape
 from models.vision.training.train import train
 from tests.models.vision.conftest import SIZE, TINY, Phantoms
 from tests.models.vision.folders import write_folder
@@ -183,33 +182,49 @@ def test_classical_start_finds_no_lungs_where_there_are_none() -> None:
     assert classical_lungs(noise) is None
 
 
-def test_dark_fields_are_fitted_to_the_chest() -> None:
-    mask = np.zeros((200, 100), dtype=bool)
-    mask[40:140, 20:40] = mask[40:140, 60:80] = True
-    rows, columns = np.nonzero(fit_to_chest(mask))
-    assert (rows.min(), columns.min(), columns.max()) == (40, 18, 81)  # wider by 2 % of the width, on the outside alone
-    right, left = (rows[columns < 50], rows[columns >= 50])
-    assert (int(right.max()), int(left.max())) == (130, 133)  # the patient's right dome is the higher one
-    assert not fit_to_chest(np.zeros((8, 8), dtype=bool)).any()
+CHESTS = st.builds(
+    LungShape,
+    middle=st.floats(0.45, 0.55),
+    inner=st.floats(0.04, 0.08),
+    right=st.floats(0.32, 0.42),
+    left=st.floats(0.32, 0.42),
+    top=st.floats(0.08, 0.2),
+    right_bottom=st.floats(0.65, 0.85),
+    left_bottom=st.floats(0.65, 0.85),
+    right_dome=st.floats(0.05, 0.2),
+    left_dome=st.floats(0.02, 0.15),
+)
 
 
-@given(MASKS)
-def test_any_mask_can_be_fitted(mask: NDArray[np.bool_]) -> None:
-    assert fit_to_chest(mask).shape == mask.shape
+def drawn(shape: LungShape) -> NDArray[np.uint8]:
+    return np.where(shape.mask(256), 70, 190).astype(np.uint8)
 
 
-def test_fitting_is_for_models_whose_recipe_says_so(lung_model: Path, few_phantoms: Phantoms, tmp_path: Path) -> None:
-    folder = tmp_path / "fitted"
-    shutil.copytree(lung_model, folder)
-    manifest = folder / "radlabel_vision.json"
-    facts = json.loads(manifest.read_text("utf-8"))
-    assert facts["recipe"]["fit_to_chest"] is False
-    facts["recipe"]["fit_to_chest"] = True
-    manifest.write_text(json.dumps(facts), encoding="utf-8")
-    picture = few_phantoms.made[0][0].picture
-    [plain], [fitted] = (VisionModel(path, threads=1).segment([picture]) for path in (lung_model, folder))
-    np.testing.assert_array_equal(fitted, fit_to_chest(plain))
-    assert (fitted != plain).any()
+@given(CHESTS)
+@settings(max_examples=8, deadline=None)
+def test_the_shape_of_lungs_is_found_around_dark_fields(shape: LungShape) -> None:
+    found = lungs_by_shape(drawn(shape), shape.mask(256).astype(np.float32))
+    assert dice(found, shape.whole().mask(256)) > 0.95
+
+
+def test_the_shape_draws_what_hides_of_a_lung() -> None:
+    shape = LungShape(0.5, 0.06, 0.38, 0.38, 0.12, 0.76, 0.78, 0.13, 0.08)
+    fields = shape.mask(256).astype(np.float32)
+    fields[140:, 128:] = 0  # an effusion, below the middle of the left lung
+    picture = drawn(shape)
+    picture[140:, 128:] = 190
+    seen = dice(fields > 0, shape.whole().mask(256))
+    assert dice(lungs_by_shape(picture, fields), shape.whole().mask(256)) > seen + 0.05
+    fields[:, 128:] = 0  # all of it
+    picture[:, 128:] = 190
+    assert dice(lungs_by_shape(picture, fields), shape.whole().mask(256)) > 0.9
+
+
+def test_a_picture_without_dark_fields_has_the_shape_of_a_usual_chest() -> None:
+    mask = lungs_by_shape(np.full((64, 64), 90, dtype=np.uint8), np.zeros((64, 64), dtype=np.float32))
+    assert 0.2 < mask.mean() < 0.5
+    assert mask[:, :32].any()
+    assert mask[:, 32:].any()
 
 
 def test_boxes_are_learned_with_their_sides(few_phantoms: Phantoms, tmp_path: Path) -> None:
