@@ -181,10 +181,23 @@ def probabilities(evidence: Floats, prior: Floats) -> Floats:
     return found
 
 
+def in_each_lung(probability: Floats, both: float) -> Floats:
+    """Return the probability of each place (places), where a share ``both`` of pictures has one in either lung.
+
+    ``probability`` is of the one opacity of a picture. The sum over all places is above 1 then: the expected count.
+    """
+    is_left = np.array([place.lung == 1 for place in places()])
+    found = probability.copy()
+    for members in (~is_left, is_left):
+        alone = probability[members].sum()
+        found[members] *= (both + (1 - both) * alone) / max(alone, 1e-12)
+    return found
+
+
 def choose_boxes(probability: Floats, boxes: tuple[Sides, Sides], count: int) -> list[tuple[Sides, float]]:
     """Return ``count`` boxes, one after another the one that adds most to what all are expected to meet, and that gain.
 
-    The gain is the probability that an opacity is met that no earlier box meets, averaged over four overlaps.
+    The gain is the expected count of opacities met that no earlier box meets, averaged over four overlaps.
     """
     candidates = np.array([place.sides(boxes) for place in places()])
     shared = _overlaps(candidates)

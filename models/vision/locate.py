@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from models.vision.brightening import (
     NormalFilms,
     choose_boxes,
     extents_prior,
+    in_each_lung,
     likeliest_point,
     lung_cells,
     places,
@@ -27,13 +29,14 @@ from models.vision.brightening import (
 )
 from models.vision.coco import Coco
 from models.vision.errors import DatasetUnfit, OutputExists, VisionModelInvalid
-from models.vision.predict import Predicted
+from models.vision.predict import Predicted, Rejects
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
+from models.vision.sources import Unreadable
 
 #: Fewer normal films say too little of how normal films vary.
 MIN_NORMAL = 30
-TABLE, COCO, SUMMARY = "places.csv", "places.coco.json", "summary.json"
+TABLE, COCO, REJECTS, SUMMARY = "places.csv", "places.coco.json", "rejects.csv", "summary.json"
 
 
 def locate(
@@ -49,8 +52,8 @@ def locate(
     """Write ``count`` boxes and a point for each row in which ``label`` is positive to the folder ``out``.
 
     What is normal is learned from rows of the split train whose report has no positive or uncertain finding; how high
-    opacities lie, from the regions that reports of that split name. ``lungs`` is a model of lung masks. Rows without
-    two lungs to be seen are counted as rejected, and have no box.
+    opacities lie, and how often in both lungs, from the regions that reports of that split name. ``lungs`` is a model
+    of lung masks. Rows without two lungs to be seen have no box; ``rejects.csv`` lists them.
 
     Raises
     ------
@@ -80,24 +83,37 @@ def locate(
         raise DatasetUnfit(f"{len(cells)} films with normal reports in the split train; {MIN_NORMAL} are needed")
     normal = NormalFilms(cells)
     named = [bool(row["regions"]) and not normal_row for row, normal_row in zip(learned, is_normal, strict=True)]
-    extents = [
-        extent
+    by_film = [
+        list(_named_extents(row["regions"], label, cell))
         for row, _, cell in _cells(dataset, lungs, _where(learned, named))
         if cell is not None
-        for extent in _named_extents(row["regions"], label, cell)
     ]
-    prior = extents_prior(extents)
+    extents = [(top, bottom) for film in by_film for _, top, bottom in film]
+    named_lungs = [len({lung for lung, _, _ in film}) for film in by_film if film]
+    # Where no report names a lung, one opacity a film is looked for.
+    both = named_lungs.count(2) / len(named_lungs) if named_lungs else 0.0
+    known = _Known(normal, extents_prior(extents), both)
     building = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        done, rejected = _write(building, label, _cells(dataset, lungs, asked), normal, prior, count, on_pictures)
+        done, rejected = _write(building, label, _cells(dataset, lungs, asked), known, count, on_pictures)
         facts = {"label": label, "normal films": len(cells), "extents named": len(extents), "images": done}
+        facts |= {"share of both lungs": round(both, 3)}
         (building / SUMMARY).write_text(json.dumps(facts | {"without lungs": rejected}, indent=2) + "\n", "utf-8")
         building.replace(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Predicted(out, done, rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known before a picture is seen: normal films, where opacities lie, which share of pictures has two."""
+
+    normal: NormalFilms
+    prior: NDArray[np.float64]
+    both: float
 
 
 def _where(rows: Sequence[Mapping[str, Any]], chosen: Iterable[bool]) -> list[Mapping[str, Any]]:
@@ -115,8 +131,10 @@ def _cells(
             yield row, pixels, lung_cells(pixels, mask)
 
 
-def _named_extents(regions: Sequence[Mapping[str, Any]], label: str, cells: LungCells) -> Iterator[tuple[float, float]]:
-    """Yield top and bottom, in fractions of the lung's height, of what a report says of the label and one lung."""
+def _named_extents(
+    regions: Sequence[Mapping[str, Any]], label: str, cells: LungCells
+) -> Iterator[tuple[int, float, float]]:
+    """Yield lung (0: the patient's right), top and bottom, in fractions of its height, of what a report names."""
     for region in regions:
         if region["assertion"] != "positive" or region["label"] != label or region["box"] is None:
             continue
@@ -125,32 +143,33 @@ def _named_extents(regions: Sequence[Mapping[str, Any]], label: str, cells: Lung
                 _, y0, _, y1 = cells.boxes[lung]
                 top, bottom = (min(max((region["box"][k] - y0) / (y1 - y0), 0.0), 1.0) for k in (1, 3))
                 if bottom > top:
-                    yield top, bottom
+                    yield lung, top, bottom
 
 
 def _write(
     folder: Path,
     label: str,
     found: Iterable[tuple[Mapping[str, Any], NDArray[np.uint8], LungCells | None]],
-    normal: NormalFilms,
-    prior: NDArray[np.float64],
+    known: _Known,
     count: int,
     on_pictures: Callable[[int], None],
 ) -> tuple[int, int]:
     """Write table and COCO file; return how many rows have boxes, and how many have none."""
     coco, is_right = Coco((label,)), np.array([place.lung == 0 for place in places()])
     done = rejected = 0
-    with (folder / TABLE).open("w", encoding="utf-8", newline="") as stream:
+    with (folder / TABLE).open("w", encoding="utf-8", newline="") as stream, Rejects(folder / REJECTS) as rejects:
         writer = csv.writer(stream)
         writer.writerow(["image_id", "file", "right_lung", "largest_z", "point_x", "point_y", "boxes"])
         for row, pixels, cells in found:
             if cells is None:
+                rejects.write(Unreadable(row["file"], "no two lungs are seen"))
                 rejected += 1
                 continue
-            evidence = normal.evidence(cells)
-            chance = probabilities(evidence, prior)
-            boxes = choose_boxes(chance, cells.boxes, count)
-            x, y = likeliest_point(chance, cells.boxes)
+            evidence = known.normal.evidence(cells)
+            chance = probabilities(evidence, known.prior)
+            expected = in_each_lung(chance, known.both)
+            boxes = choose_boxes(expected, cells.boxes, count)
+            x, y = likeliest_point(expected, cells.boxes)
             numbers = [f"{value:.4f}" for value in (chance[is_right].sum(), evidence.max(), x, y)]
             listed = [{"box": [round(side, 4) for side in box], "gain": round(gain, 4)} for box, gain in boxes]
             writer.writerow([row["image_id"], row["file"], *numbers, json.dumps(listed)])

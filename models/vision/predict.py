@@ -122,7 +122,7 @@ def normalise_all(
     building.mkdir(parents=True)
     done = rejected = 0
     try:
-        with _Rows(building / "normalised.csv") as rows, _Rejects(building / "rejects.csv") as rejects:
+        with _Rows(building / "normalised.csv") as rows, Rejects(building / "rejects.csv") as rejects:
             for picture in iter_pictures(place, split=split, access=access):
                 if isinstance(picture, Unreadable):
                     rejects.write(picture)
@@ -152,7 +152,7 @@ def _write(
     with (
         closing(listed) as sources,
         _Rows(folder / f"predictions.{wanted.format}") as rows,
-        _Rejects(folder / "rejects.csv") as rejects,
+        Rejects(folder / "rejects.csv") as rejects,
     ):
         for batch in answers(batches(sources, model.task, wanted.drawn)):
             for told in batch:
@@ -181,7 +181,7 @@ def _write(
     return done, rejected
 
 
-class _Rejects:
+class Rejects:
     """A CSV of the pictures that could not be read."""
 
     def __init__(self, path: Path) -> None:
@@ -189,7 +189,7 @@ class _Rejects:
         self._writer = csv.writer(self._stream)
         self._writer.writerow(["file", "reason"])
 
-    def __enter__(self) -> _Rejects:
+    def __enter__(self) -> Rejects:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -242,9 +242,10 @@ def locate(
     """Boxes for opacities that reports name, where the lungs are brighter than in films with normal reports.
 
     No box is learned from: the data set's films with normal reports are the measure, 30 at least. Writes
-    DIR/places.csv (which lung, a point, boxes) and DIR/places.coco.json. Needs no torch.
+    DIR/places.csv (which lung, a point, boxes) and DIR/places.coco.json. How high opacities lie, and how often in both
+    lungs, is known beforehand from the regions that reports of the split train name. Needs no torch.
 
-    Exit codes: 0 all was done, 1 in some images no two lungs were seen, 2 nothing was done.
+    Exit codes: 0 all was done, 1 in some images no two lungs were seen (DIR/rejects.csv), 2 nothing was done.
 
     For example:
 

@@ -1,9 +1,9 @@
-"""Where the notes of the COVID set say that opacities are: training pictures only, and the patients' own notes."""
+"""Where reports say that opacities are: the notes of the COVID set, training pictures only, and reports of others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,38 @@ class NotedPlace:
 def noted_places(data: Path) -> Iterator[NotedPlace]:
     """Yield what the rules read in the notes of the training pictures, in the lungs' boxes that the set gives."""
     folder = data / "covid_cxr"
-    vocabulary = load_vocabulary()
-    table, labeler, boxes = load_regions(vocabulary), Labeler(reader="rules"), _lung_boxes(folder)
+    reader, boxes = _Reader(), _lung_boxes(folder)
     for row in manifest(folder / "manifest.csv"):
-        if row["split"] != "train" or not row["clinical_notes"]:
-            continue
-        lungs = boxes[row["image_id"]]
-        found = labeler.label(Report(row["image_id"], row["clinical_notes"])).findings
+        if row["split"] == "train" and row["clinical_notes"]:
+            report = Report(row["image_id"], row["clinical_notes"])
+            yield from reader.places(report, boxes[row["image_id"]], row["view"] or "PA")
+
+
+def reported_places(reports: Iterable[Report]) -> Iterator[NotedPlace]:
+    """Yield what the rules read in reports without pictures: each lung takes a half."""
+    reader, halves = _Reader(), {"right": Box(0, 0, 0.5, 1), "left": Box(0.5, 0, 1, 1)}
+    for report in reports:
+        yield from reader.places(report, halves, "PA")
+
+
+def share_of_both(noted: Sequence[NotedPlace]) -> float:
+    """Return in which share of the reports that name a lung both are named."""
+    return 1 - len({p.image_id for p in noted if p.is_alone}) / len({p.image_id for p in noted})
+
+
+class _Reader:
+    """The rules, and the regions of what they find."""
+
+    def __init__(self) -> None:
+        self.vocabulary = load_vocabulary()
+        self.table, self.labeler = load_regions(self.vocabulary), Labeler(reader="rules")
+
+    def places(self, report: Report, lungs: Mapping[str, Box], view: str) -> Iterator[NotedPlace]:
+        """Yield a place for each lung that a report names."""
+        found = self.labeler.label(report).findings
         said = [each for each in found if each.concept_id in OPACITIES and each.assertion.value == "positive"]
-        geometry = ChestGeometry.of_image(table, view=row["view"] or "PA", right=lungs["right"], left=lungs["left"])
-        hints = hint_regions(said, geometry, table, vocabulary).hints
+        geometry = ChestGeometry.of_image(self.table, view=view, right=lungs["right"], left=lungs["left"])
+        hints = hint_regions(said, geometry, self.table, self.vocabulary).hints
         sides = {hint.side for hint in hints} & set(_SIDES)
         for lung, side in enumerate(_SIDES):
             mine = [hint for hint in hints if hint.side == side and hint.place not in _NO_EXTENT]
@@ -74,7 +96,7 @@ def noted_places(data: Path) -> Iterator[NotedPlace]:
                     max(hint.box.y_max for hint in zoned or mine),
                 )
             )
-            yield NotedPlace(row["image_id"], lung, top, bottom, len(sides) == 1, bool(zoned))
+            yield NotedPlace(report.report_id, lung, top, bottom, len(sides) == 1, bool(zoned))
 
 
 def _lung_boxes(folder: Path) -> dict[str, dict[str, Box]]:

@@ -75,6 +75,13 @@ def paired_reports(data: Path) -> Mapping[str, Report]:
     return found
 
 
+def training_reports(data: Path) -> list[Report]:
+    """Return the Open-i reports that are not held out."""
+    held_out = set((data / "openi" / "openi-testset.txt").read_text("utf-8").split())
+    corpus = open_corpus("openi", default_cache_dir(os.environ))
+    return [r for r in read_reports(corpus) if isinstance(r, Report) and r.report_id not in held_out]
+
+
 def nih_folders(bench: Bench) -> dict[str, DatasetFolder]:
     """Return the NIH pictures with three labelings.
 

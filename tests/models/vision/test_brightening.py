@@ -14,6 +14,7 @@ from models.vision.brightening import (
     NormalFilms,
     choose_boxes,
     extents_prior,
+    in_each_lung,
     likeliest_point,
     lung_cells,
     places,
@@ -95,6 +96,17 @@ def test_what_notes_name_is_likelier_before_a_picture_is_seen() -> None:
     assert prior.sum() == pytest.approx(1)
     middle = np.array([(place.top + place.bottom) / 2 for place in places()])
     assert float(prior @ middle) > float(extents_prior() @ middle) + 0.1
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_a_share_of_pictures_has_an_opacity_in_either_lung(seed: int, both: float) -> None:
+    chance = probabilities(np.random.default_rng(seed).normal(0, 2, len(places())), extents_prior())
+    expected = in_each_lung(chance, both)
+    assert expected.sum() == pytest.approx(1 + both)
+    is_right = np.array([place.lung == 0 for place in places()])
+    for members in (is_right, ~is_right):
+        assert both - 1e-9 <= expected[members].sum() <= 1 + 1e-9
+        np.testing.assert_allclose(expected[members] / expected[members].sum(), chance[members] / chance[members].sum())
 
 
 def test_one_normal_film_is_too_few(made: Sequence[Phantom]) -> None:

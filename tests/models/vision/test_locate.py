@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from corpora.dataset.folder import open_dataset
 from models.vision.errors import DatasetUnfit, OutputExists, VisionModelInvalid
 from models.vision.locate import locate
 from models.vision.runtime import VisionModel
@@ -40,6 +43,30 @@ def test_command_writes_a_box_where_the_finding_was_drawn(phantoms: Phantoms, lu
     facts = json.loads((out / "summary.json").read_text("utf-8"))
     assert facts["normal films"] > 100
     assert facts["extents named"] > 0
+    assert 0 <= facts["share of both lungs"] < 1
+    with (out / "rejects.csv").open(encoding="utf-8", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == facts["without lungs"]
+
+
+def test_picture_without_two_lungs_is_listed(phantoms: Phantoms, lung_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chest"
+    shutil.copytree(phantoms.folder, folder)
+    rows = phantoms.open().table(["image_id", "file", "label:Consolidation"]).to_pylist()
+    blank = next(row for row in rows if row["label:Consolidation"] == "positive")
+    with Image.open(folder / blank["file"]) as image:
+        picture = np.array(image)
+    picture[:, : SIZE // 2] = 0  # shuttered
+    Image.fromarray(picture).save(folder / blank["file"])
+    lungs = VisionModel(lung_model, threads=1)
+    done = locate(open_dataset(folder), lungs, "Consolidation", tmp_path / "out")
+    assert done.rejected == 1
+    with (tmp_path / "out" / "rejects.csv").open(encoding="utf-8", newline="") as stream:
+        assert [*csv.DictReader(stream)] == [{"file": blank["file"], "reason": "no two lungs are seen"}]
+    with (tmp_path / "out" / "places.csv").open(encoding="utf-8", newline="") as stream:
+        written = {row["image_id"] for row in csv.DictReader(stream)}
+    assert written == {row["image_id"] for row in rows if row["label:Consolidation"] == "positive"} - {
+        blank["image_id"]
+    }
 
 
 def test_what_is_missing_is_said(
