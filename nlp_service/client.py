@@ -175,9 +175,10 @@ class Client(Requests):
         found: list[Row] = self._ask(ask)["images"]
         return found
 
-    def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
-        """Store what a model (name, version, digest) says of images, and return how many; at most 100 a call.
+    def add_image_scores(self, model: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> int:
+        """Store what a model says of images, and return how many; at most 100 a call.
 
+        A model has ``name``, ``version``, ``digest``, and may have ``label_set`` and ``thresholds`` by label.
         An image has an ``image_id``, an ``accession_number`` or ``study_instance_uid``, ``scores`` by label, and may
         have ``overlays`` by name (PNG in Base64).
         """
@@ -358,7 +359,7 @@ class AsyncClient(Requests):
         found: list[Row] = (await self._ask(ask))["images"]
         return found
 
-    async def add_image_scores(self, model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> int:
+    async def add_image_scores(self, model: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> int:
         """Store what a model says of images; see `Client.add_image_scores`."""
         return int((await self._ask(self._image_scores(model, images)))["images"])
 

@@ -119,7 +119,7 @@ class Requests:
         return Ask("POST", "/v1/studies/search", json=wanted)
 
     @staticmethod
-    def _image_scores(model: Mapping[str, str], images: Sequence[Mapping[str, Any]]) -> Ask:
+    def _image_scores(model: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> Ask:
         return Ask("POST", "/v1/studies/image-scores", json={"model": dict(model), "images": list(images)})
 
     @staticmethod

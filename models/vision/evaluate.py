@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corpora.dataset.folder import DatasetFolder
 from models.vision.boxes import FoundBox
@@ -172,6 +173,8 @@ def _classification(
                 "AUROC": asdict(with_interval(area_under_roc, truth, logits, groups, resamples=resamples)),
                 "AP": asdict(with_interval(average_precision, truth, logits, groups, resamples=resamples)),
                 "calibration_error": _number(expected_calibration_error(truth, probabilities)),
+                **_at_threshold(truth, probabilities >= model.manifest.calibration[index].threshold),
+                "threshold": model.manifest.calibration[index].threshold,
                 "brier": _number(float(np.mean((probabilities - truth) ** 2)) if len(truth) else float("nan")),
             }
         )
@@ -180,6 +183,14 @@ def _classification(
         "labels": labels,
         "mean_AUROC": float(np.mean(known_areas)) if known_areas else None,
         "hints": hints_obeyed(model.labels, rows, scores),
+    }
+
+
+def _at_threshold(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Return the share of present labels that are called present, and of absent ones that are not."""
+    return {
+        "sensitivity": float(called[truth].mean()) if truth.any() else None,
+        "specificity": float((~called[~truth]).mean()) if not truth.all() else None,
     }
 
 

@@ -28,6 +28,7 @@ from models.vision.coco import Coco
 from models.vision.errors import OutputExists
 from models.vision.normalise import normalise
 from models.vision.overlays import save_png
+from models.vision.recipe import Task
 from models.vision.runtime import VisionModel
 from models.vision.sources import Source, Unreadable, iter_pictures, list_pictures
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Answers for batches in their order, few at a time: `map` of `read_batch`, or an engine.
 Answers = Callable[[Iterator[tuple[Source, ...]]], Iterable[Sequence[Told | Unreadable]]]
 Format = Literal["csv", "jsonl"]
-#: Which model said it, as JSON: name, version, task, labels, digest.
+#: Which model said it, as JSON: name, version, task, labels, digest; of what label set its labels are, and thresholds.
 MODEL = "model.json"
 
 
@@ -175,6 +176,10 @@ def _write(
         "task": model.task.value,
     }
     about |= {"labels": list(model.labels), "digest": model.manifest.digest}
+    if model.task is Task.CLASSIFICATION:
+        about["label_set"] = model.manifest.trained_on.get("dataset", {}).get("label_set")
+        calibrations = zip(model.labels, model.manifest.calibration, strict=True)
+        about["thresholds"] = {label: calibration.threshold for label, calibration in calibrations}
     (folder / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if wanted.coco:
         (folder / "annotations.coco.json").write_text(json.dumps(coco.content()), encoding="utf-8")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic_core import PydanticCustomError
 
 from nlp_service.api.context import MayRunJobs, Ready, waited
-from nlp_service.api.models import Name, RequestModel
+from nlp_service.api.models import LabelSetId, Name, RequestModel
 from nlp_service.api.problems import FieldProblem, Problem, responses
 from nlp_service.png import PngInvalid, bare_png
 from nlp_service.store.images import ImageScores, add_image_scores, overlay_png
@@ -20,6 +20,7 @@ from nlp_service.store.keys import Deed, record
 
 router = APIRouter(tags=["store"])
 _MAX_LABELS, _MAX_IMAGES = 64, 100
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class ImageModelIn(RequestModel):
@@ -28,6 +29,15 @@ class ImageModelIn(RequestModel):
     name: Annotated[Name, Field(min_length=1)]
     version: Annotated[Name, Field(min_length=1)]
     digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
+    label_set: Annotated[LabelSetId | None, Field(description="the set whose labels the scores are of")] = None
+    thresholds: Annotated[
+        dict[Name, Probability],
+        Field(
+            default_factory=dict,
+            max_length=_MAX_LABELS,
+            description="from which score on a label is called present; 0.5 where there is none",
+        ),
+    ]
 
 
 class ImageScoresIn(RequestModel):
@@ -51,7 +61,7 @@ class ImageScoresIn(RequestModel):
     study_instance_uid: Annotated[str | None, StringConstraints(pattern=r"^[0-9.]{1,64}$")] = None
     sop_instance_uid: Annotated[str | None, StringConstraints(pattern=r"^[0-9.]{1,64}$")] = None
     patient_id: Annotated[Name | None, Field(min_length=1)] = None
-    scores: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)]], Field(max_length=_MAX_LABELS)]
+    scores: Annotated[dict[Name, Probability], Field(max_length=_MAX_LABELS)]
     overlays: Annotated[
         dict[Name, str],
         Field(default_factory=dict, max_length=_MAX_LABELS, description="drawn over the image: PNG in Base64"),
@@ -79,7 +89,13 @@ class ImageScoresRequest(RequestModel):
         json_schema_extra={
             "examples": [
                 {
-                    "model": {"name": "chest-model", "version": "0.1.0", "digest": "3f" * 32},
+                    "model": {
+                        "name": "chest-model",
+                        "version": "0.1.0",
+                        "digest": "3f" * 32,
+                        "label_set": "chexpert14",
+                        "thresholds": {"Pneumonia": 0.41},
+                    },
                     "images": [{"image_id": "1.2.3.4", "accession_number": "A-1001", "scores": {"Pneumonia": 0.93}}],
                 }
             ]
@@ -168,6 +184,8 @@ def _image_scores(body: ImageScoresRequest) -> list[ImageScores]:
                 model_name=body.model.name,
                 model_version=body.model.version,
                 model_digest=body.model.digest,
+                label_set=body.model.label_set,
+                thresholds=body.model.thresholds,
             )
         )
     if wrong:

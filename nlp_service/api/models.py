@@ -227,6 +227,16 @@ class OverlayOut(BaseModel):
     name: str = Field(description="the label, or what is drawn", examples=["Pneumonia"])
 
 
+class ImageModelOut(ModelInfoOut):
+    """Which model of images made scores."""
+
+    label_set: str | None = Field(description="the set whose labels the scores are of", examples=["chexpert14"])
+    thresholds: dict[str, float] = Field(
+        description="from which score on a label is called present; 0.5 where there is none",
+        examples=[{"Pneumonia": 0.41}],
+    )
+
+
 class ImageScoresOut(BaseModel):
     """What one model said of one image."""
 
@@ -236,7 +246,7 @@ class ImageScoresOut(BaseModel):
     study_instance_uid: str | None
     sop_instance_uid: str | None
     patient_id: str | None
-    model: ModelInfoOut
+    model: ImageModelOut
     scored_at: str
     scores: dict[str, float] = Field(description="probability by label", examples=[{"Pneumonia": 0.93}])
     overlays: list[OverlayOut]

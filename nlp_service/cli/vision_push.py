@@ -63,13 +63,15 @@ def push(
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
-def _model_of(folder: Path) -> tuple[dict[str, str], list[str]]:
+def _model_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return which model it was, and its labels."""
     from models.vision.predict import MODEL
 
     try:
         about = json.loads((folder / MODEL).read_text("utf-8"))
-        model = {name: str(about[name]) for name in ("name", "version", "digest")}
+        model: dict[str, Any] = {name: str(about[name]) for name in ("name", "version", "digest")}
+        # What earlier releases wrote says neither.
+        model |= {"label_set": about.get("label_set"), "thresholds": about.get("thresholds", {})}
         labels = [str(label) for label in about["labels"]]
         task = about["task"]
     except (OSError, ValueError, KeyError, TypeError) as error:

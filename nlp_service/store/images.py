@@ -27,13 +27,18 @@ _IDENTIFIERS = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImageScores:
-    """What a model says of one image: a probability by label, and pictures drawn over it (PNG) by name."""
+    """What a model says of one image: a probability by label, and pictures drawn over it (PNG) by name.
+
+    ``label_set`` is the one whose labels these are; from its threshold on a label is called present (0.5 without one).
+    """
 
     image_id: str
     model_name: str
     model_version: str
     model_digest: str
     scores: Mapping[str, float]
+    label_set: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     overlays: Mapping[str, bytes] = field(default_factory=dict)
     accession_number: str | None = None
     accession_number_issuer: str | None = None
@@ -61,12 +66,15 @@ def add_image_scores(connection: sa.Connection, images: Sequence[ImageScores]) -
             "model_name": image.model_name,
             "model_version": image.model_version,
             "model_digest": image.model_digest,
+            "label_set": image.label_set,
+            "thresholds": json.dumps(dict(image.thresholds)),
             "scores": json.dumps(dict(image.scores)),
             "scored_at": time.time(),
         }
         new = insert(connection.dialect.name, table).values(values)
         statement = new.on_conflict_do_update(
-            index_elements=["digest"], set_={name: new.excluded[name] for name in ("scores", "scored_at")}
+            index_elements=["digest"],
+            set_={name: new.excluded[name] for name in ("label_set", "thresholds", "scores", "scored_at")},
         ).returning(table.c.id)
         row_id = connection.execute(statement).scalar_one()
         connection.execute(sa.delete(overlays).where(overlays.c.image == row_id))
@@ -98,7 +106,13 @@ def find_image_scores(
     found = {
         row.id: {
             **{name: getattr(row, name) for name in _IDENTIFIERS},
-            "model": {"name": row.model_name, "version": row.model_version, "digest": row.model_digest},
+            "model": {
+                "name": row.model_name,
+                "version": row.model_version,
+                "digest": row.model_digest,
+                "label_set": row.label_set,
+                "thresholds": json.loads(row.thresholds or "{}"),
+            },
             "scored_at": time_text(row.scored_at),
             "scores": json.loads(row.scores),
             "overlays": [],

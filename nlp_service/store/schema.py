@@ -200,6 +200,8 @@ image_scores = sa.Table(
     sa.Column("model_name", sa.Text, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("model_digest", sa.Text, nullable=False),
+    sa.Column("label_set", sa.Text),  # whose labels the scores are of
+    sa.Column("thresholds", sa.Text),  # JSON: from which probability on a label is called present
     sa.Column("scores", sa.Text, nullable=False),  # JSON: probability by label
     _time("scored_at"),
 )

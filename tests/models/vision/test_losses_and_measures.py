@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.vision.calibration import fit_calibration
+from models.vision.calibration import best_threshold, fit_calibration
 from models.vision.errors import RecipeInvalid
 from models.vision.metrics import area_under_roc, average_precision, with_interval
 from models.vision.recipe import Task, parse_recipe, shipped_recipe
@@ -110,9 +110,24 @@ def test_calibration_finds_the_slope_and_needs_enough_rows() -> None:
     fitted = fit_calibration(logits, truth)
     assert fitted.slope == pytest.approx(0.5, abs=0.08)
     assert fitted.offset == pytest.approx(-1, abs=0.15)
+    assert fitted.threshold == pytest.approx(truth.mean(), abs=0.1)  # of calibrated scores, the share of positives
     few = fit_calibration(logits[:10], truth[:10])
-    assert (few.slope, few.offset, few.rows) == (1.0, 0.0, 0)
+    assert (few.slope, few.offset, few.threshold, few.rows) == (1.0, 0.0, 0.5, 0)
     assert fit_calibration(logits, 1 - truth).rows == 0  # a slope that turns the order round is none
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=30))
+def test_no_threshold_is_better_than_the_best(rows: list[tuple[int, bool]]) -> None:
+    scores, truth = np.array([score / 8 for score, _ in rows]), np.array([value for _, value in rows])
+    if truth.all() or not truth.any():
+        return
+
+    def gain(threshold: float) -> float:
+        called = scores >= threshold
+        return float(called[truth].mean() + (~called[~truth]).mean())
+
+    found = gain(best_threshold(scores, truth))
+    assert len(set(scores)) == 1 or found >= max(gain(tried) for tried in np.unique(scores)[1:]) - 1e-9
 
 
 @pytest.mark.parametrize("task", list(Task))

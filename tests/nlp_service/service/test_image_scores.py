@@ -73,7 +73,7 @@ def test_scores_stand_beside_the_report_and_overlays_come_without_extras(service
     assert [report["report_id"] for report in answer["reports"]] == ["r1"]
     [shown] = answer["images"]
     assert shown["scores"] == {"Pleural Effusion": 0.9}
-    assert shown["model"] == MODEL
+    assert shown["model"] == MODEL | {"label_set": None, "thresholds": {}}
     assert found(service, study_instance_uid=UID)["images"] == [shown]
     [overlay] = shown["overlays"]
     assert overlay["name"] == "Pleural Effusion"
@@ -92,6 +92,19 @@ def test_the_same_model_on_the_same_image_counts_once_and_another_beside_it(serv
     assert [one["scores"]["Edema"] for one in images] == [0.2, 0.4, 0.7]
     assert [one["overlays"] for one in images] == [[], [], []]
     assert len(found(service, accession_number="S2", accession_number_issuer="PACS")["images"]) == 1
+
+
+def test_thresholds_and_label_set_go_with_the_scores(service: Served) -> None:
+    image = {"image_id": "i5", "accession_number": "S5", "scores": {"Edema": 0.4}}
+    told = {"label_set": "chexpert14", "thresholds": {"Edema": 0.3}}
+    for thresholds in ({"Edema": 0.7}, {"Edema": 0.3}):
+        body = {"model": MODEL | told | {"thresholds": thresholds}, "images": [image]}
+        assert post(service, "/v1/studies/image-scores", body)[0] == 201
+    [shown] = found(service, accession_number="S5")["images"]
+    assert shown["model"] == MODEL | told
+    body = {"model": MODEL | {"thresholds": {"Edema": 1.5}}, "images": [image]}
+    status, answer = post(service, "/v1/studies/image-scores", body)
+    assert (status, answer["errors"][0]["field"]) == (422, "model.thresholds.Edema")
 
 
 def test_what_is_deleted_goes_with_its_overlays(service: Served) -> None:
@@ -133,7 +146,9 @@ def test_a_png_that_is_too_large_is_refused() -> None:
 def test_predictions_are_pushed_and_what_names_no_study_is_told(service: Served, tmp_path: Path) -> None:
     folder = tmp_path / "found"
     (folder / "overlays").mkdir(parents=True)
-    (folder / "model.json").write_text(json.dumps({**MODEL, "task": "classification", "labels": ["Pleural Effusion"]}))
+    further = {"label_set": "chexpert14", "thresholds": {"Pleural Effusion": 0.3}}
+    about = {**MODEL, **further, "task": "classification", "labels": ["Pleural Effusion"]}
+    (folder / "model.json").write_text(json.dumps(about))
     columns = ["image_id", "file", "study_instance_uid", "accession_number", "accession_number_issuer", "patient_id"]
     with (folder / "predictions.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -149,6 +164,7 @@ def test_predictions_are_pushed_and_what_names_no_study_is_told(service: Served,
     )
     [image] = found(service, accession_number="S4")["images"]
     assert image["scores"] == {"Pleural Effusion": 0.25}
+    assert image["model"] == MODEL | further
     assert [overlay["name"] for overlay in image["overlays"]] == ["Pleural Effusion"]
 
 

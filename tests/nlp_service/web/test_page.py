@@ -133,14 +133,19 @@ def test_a_study_is_looked_up(page: Page) -> None:
 
 
 def test_image_scores_stand_beside_the_labels(page: Page, service: Served) -> None:
-    report = {"report_id": "r-x", "text": "Small left pleural effusion. No pneumothorax.", "accession_number": "X-1"}
+    report = {
+        "report_id": "r-x",
+        "text": "Small left pleural effusion. No pneumothorax. No cardiomegaly.",
+        "accession_number": "X-1",
+    }
     assert service.request("POST", "/v1/label", {"reports": [report], "store": True})[0] == 200
-    scores = {"Pleural Effusion": 0.2, "Pneumothorax": 0.1, "Edema": 0.4}
+    scores = {"Pleural Effusion": 0.2, "Pneumothorax": 0.1, "Edema": 0.4, "Cardiomegaly": 0.05}
     image = {"image_id": "i-x", "accession_number": "X-1", "scores": scores}
     other = {**image, "image_id": "i-y", "accession_number_issuer": "PACS", "study_instance_uid": "1.2"}
     overlays = {"Pleural Effusion": base64.b64encode(png(side=64)).decode()}
-    model = {"name": "chest", "version": "1", "digest": "ab" * 32}
-    sent = {"model": model, "images": [{**image, "overlays": overlays}, other]}
+    model = {"name": "chest", "version": "1", "digest": "ab" * 32, "label_set": "chexpert14"}
+    thresholds = {"Pneumothorax": 0.08}
+    sent = {"model": {**model, "thresholds": thresholds}, "images": [{**image, "overlays": overlays}, other]}
     assert service.request("POST", "/v1/studies/image-scores", sent)[0] == 201
     page.get_by_role("link", name="Studies").click()
     page.get_by_label("Accession number", exact=True).fill("X-1")
@@ -149,9 +154,10 @@ def test_image_scores_stand_beside_the_labels(page: Page, service: Served) -> No
     table = page.get_by_role("region", name="Scores of image i-x")
     rows = [" ".join(text.split()) for text in table.locator("tbody tr").all_inner_texts()]
     assert rows == [
-        "Edema not mentioned 0.40",
-        "Pleural Effusion + present 0.20 disagree",
-        "Pneumothorax \N{MINUS SIGN} absent 0.10 agree",
+        "Edema not mentioned 0.40 0.50",
+        "Pleural Effusion + present 0.20 0.50 disagree",
+        "Pneumothorax \N{MINUS SIGN} absent 0.10 0.08 disagree",
+        "Cardiomegaly \N{MINUS SIGN} absent 0.05 0.50 agree",
     ]
     page.locator(".image-scores").get_by_role("button", name="Pleural Effusion").click()
     picture = page.get_by_role("img", name="Where the model sees Pleural Effusion in image i-x")

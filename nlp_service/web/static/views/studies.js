@@ -95,19 +95,23 @@ const VALUES = { positive: "+ present", negative: "\u2212 absent", uncertain: "?
 /** Returns what a model said of an image beside what the report says: a table, and the pictures drawn over the image. */
 function imageScores(image, labels, signal) {
   const said = {};
-  for (const ofSet of Object.values(labels)) for (const [name, label] of Object.entries(ofSet)) said[name] ??= label.value;
+  // A model names the label set that its labels are of; of another set, a label of the same name may mean something else.
+  const sets = image.model.label_set in labels ? [labels[image.model.label_set]] : Object.values(labels);
+  for (const ofSet of sets) for (const [name, label] of Object.entries(ofSet)) said[name] ??= label.value;
   const rows = Object.entries(image.scores)
     .sort(([, one], [, other]) => other - one)
     .map(([name, score]) => {
       const value = said[name] ?? null;
       const speaks = value === "positive" || value === "negative";
-      const agrees = speaks ? (score >= 0.5) === (value === "positive") : null;
+      const threshold = image.model.thresholds[name] ?? 0.5;
+      const agrees = speaks ? (score >= threshold) === (value === "positive") : null;
       return h(
         "tr",
         { class: agrees === false && "disagrees" },
         h("th", { scope: "row" }, words(name)),
         h("td", {}, VALUES[value] ?? "not mentioned"),
         h("td", { class: "score" }, h("meter", { min: 0, max: 1, value: score, "aria-hidden": "true" }), ` ${score.toFixed(2)}`),
+        h("td", { class: "score" }, threshold.toFixed(2)),
         h("td", {}, agrees === null ? "" : agrees ? "agree" : "disagree"),
       );
     });
@@ -130,7 +134,7 @@ function imageScores(image, labels, signal) {
         "table",
         {},
         h("caption", {}, "What the report says, and what the image does"),
-        h("thead", {}, h("tr", {}, ["Label", "Report", "Image", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Agreement"))))),
+        h("thead", {}, h("tr", {}, ["Label", "Report", "Image", "Present from", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Agreement"))))),
         h("tbody", {}, rows),
       ),
     ),
