@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from corpora.imaging.evidence import EvidenceMissing
 from models.vision.answers import Answer, answer
 from models.vision.boxes import FoundBox
+from models.vision.errors import SegmentationImpossible
 from models.vision.overlays import png_bytes
 from models.vision.recipe import Task
 from models.vision.runtime import BATCH, VisionModel
@@ -33,11 +36,15 @@ class Drawn:
 
     overlays: bool = False
     dicom_seg: bool = False
+    dicom_sr: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Told:
-    """What is written for one picture of ``width`` times ``height`` pixels: its row, its boxes, and files by name."""
+    """What is written for one picture of ``width`` times ``height`` pixels: its row, its boxes, and files by name.
+
+    ``missing`` says which file could not be made, and why.
+    """
 
     file: str
     width: int
@@ -45,6 +52,7 @@ class Told:
     row: dict[str, Any]
     boxes: tuple[FoundBox, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
 def batches(sources: Iterable[Source], task: Task, drawn: Drawn) -> Iterator[tuple[Source, ...]]:
@@ -73,13 +81,7 @@ def _size(source: Source) -> int:
 
 
 def read_batch(model: VisionModel, drawn: Drawn, batch: Sequence[Source]) -> list[Told | Unreadable]:
-    """Return what a model says of each picture of a batch, in their order.
-
-    Raises
-    ------
-    SegmentationImpossible
-        A DICOM image lacks what a segmentation of it needs.
-    """
+    """Return what a model says of each picture of a batch, in their order."""
     pictures = [read(source) for source in batch]
     readable = [picture for picture in pictures if isinstance(picture, Picture)]
     answers = iter(answer(model, readable) if readable else ())
@@ -93,11 +95,18 @@ def _told(model: VisionModel, drawn: Drawn, picture: Picture, found: Answer) -> 
     height, width = picture.pixels.shape
     study = {name: picture.row.get(name) for name in STUDY_COLUMNS}
     row = {"image_id": picture.image_id, "file": picture.file, **study, **found.row}
-    return Told(picture.file, width, height, row, found.boxes, dict(_files(model, drawn, picture, found)))
-
-
-def _files(model: VisionModel, drawn: Drawn, picture: Picture, found: Answer) -> Iterator[tuple[str, bytes]]:
     name = file_name(picture.image_id)
+    files = dict(_pictures(drawn, name, picture, found))
+    missing = []
+    for folder, make in _documents(model, drawn, picture, found):
+        try:
+            files[f"{folder}/{name}.dcm"] = make()
+        except (SegmentationImpossible, EvidenceMissing) as error:
+            missing.append(str(error))
+    return Told(picture.file, width, height, row, found.boxes, files, tuple(missing))
+
+
+def _pictures(drawn: Drawn, name: str, picture: Picture, found: Answer) -> Iterator[tuple[str, bytes]]:
     for part, pixels in found.masks.items():
         yield f"masks/{name}.{file_name(part)}.png", png_bytes(pixels, longest=None)
     if found.picture is not None:
@@ -105,10 +114,23 @@ def _files(model: VisionModel, drawn: Drawn, picture: Picture, found: Answer) ->
     if drawn.overlays:
         for part, pixels in found.overlays(picture.pixels):
             yield f"overlays/{name}.{file_name(part)}.png", png_bytes(pixels)
-    if drawn.dicom_seg and picture.dicom is not None and found.masks:
+
+
+def _documents(
+    model: VisionModel, drawn: Drawn, picture: Picture, found: Answer
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield what is made of a DICOM image: the folder that it goes to, and what makes it."""
+    if picture.dicom is None:
+        return
+    if drawn.dicom_seg and found.masks:
         from models.vision.dicom_seg import segmentation_bytes
 
-        yield f"seg/{name}.dcm", segmentation_bytes(picture.dicom, found.masks, model.manifest)
+        yield "seg", partial(segmentation_bytes, picture.dicom, found.masks, model.manifest)
+    scores = {label: found.row[label] for label in model.labels} if model.task is Task.CLASSIFICATION else {}
+    if drawn.dicom_sr and (scores or found.boxes):  # TID 1500 has one group at least
+        from models.vision.dicom_sr import report_bytes
+
+        yield "sr", partial(report_bytes, picture.dicom, scores, found.boxes, model.manifest)
 
 
 def file_name(name: str) -> str:

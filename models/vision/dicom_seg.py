@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping
-from datetime import date, time
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from models.vision.dicom_made import LUNGS, MAKER, made_uid, moment_of, without_run_time
 from models.vision.errors import SegmentationImpossible
 from models.vision.folder import Manifest
-
-if TYPE_CHECKING:
-    from pydicom.uid import UID
-
-_MAKER = "radlabel"
-#: A segmentation needs a date, and an image may have none.
-_NO_DATE, _MIDNIGHT = date(1900, 1, 1), time()
-#: SNOMED CT, as of the context group of anatomic structures (PS3.16 CID 4030).
-_SCT = {"Right Lung": "3341006", "Left Lung": "44029006"}
 
 
 def segmentation_bytes(source: Dataset, masks: Mapping[str, NDArray[np.uint8]], model: Manifest) -> bytes:
@@ -52,9 +41,9 @@ def segmentation_bytes(source: Dataset, masks: Mapping[str, NDArray[np.uint8]], 
         made_from.update(name.encode() + mask.tobytes())
     version = model.version
     algorithm = AlgorithmIdentificationSequence(
-        name=f"{_MAKER} lung segmentation", family=codes.DCM.ArtificialIntelligence, version=version
+        name=f"{MAKER} lung segmentation", family=codes.DCM.ArtificialIntelligence, version=version
     )
-    kind = {name: CodedConcept(value, "SCT", name) for name, value in _SCT.items()}
+    kind = {name: CodedConcept(value, "SCT", name) for name, value in LUNGS.items()}
     names = list(masks)
     segments = [
         SegmentDescription(
@@ -74,49 +63,26 @@ def segmentation_bytes(source: Dataset, masks: Mapping[str, NDArray[np.uint8]], 
             pixel_array=stacked,
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=segments,
-            series_instance_uid=_uid(made_from, "series"),
+            series_instance_uid=made_uid(made_from, "series"),
             series_number=1000,
-            sop_instance_uid=_uid(made_from, "instance"),
+            sop_instance_uid=made_uid(made_from, "instance"),
             instance_number=1,
-            manufacturer=_MAKER,
-            manufacturer_model_name=_MAKER,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
             software_versions=version,
             device_serial_number="0",
-            **_moment(source),
+            **moment_of(source),
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         # Its message may quote the header.
         raise SegmentationImpossible(
             f"a DICOM image cannot be given a segmentation ({type(error).__name__}): is its header complete?"
         ) from None
-    # When this was run, which may be absent.
-    del segmentation.InstanceCreationDate, segmentation.InstanceCreationTime
-    del segmentation.ContributingEquipmentSequence[-1].ContributionDateTime
-    organization = _uid(made_from, "dimensions")
+    without_run_time(segmentation)
+    organization = made_uid(made_from, "dimensions")
     for sequence in (segmentation.DimensionOrganizationSequence, segmentation.DimensionIndexSequence):
         for item in sequence:
             item.DimensionOrganizationUID = organization
     stream = BytesIO()
     segmentation.save_as(stream)
     return stream.getvalue()
-
-
-def _uid(made_from: hashlib._Hash, what: str) -> UID:
-    from pydicom.uid import UID
-
-    return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{made_from.hexdigest()} {what}').int}")
-
-
-def _moment(source: Dataset) -> dict[str, Any]:
-    """Return date and time of the content: when the image was made, as far as it says so."""
-    from pydicom.valuerep import DA, TM
-
-    for kind in ("Content", "Acquisition", "Series", "Study"):
-        given = source.get(f"{kind}Date")
-        if not given:
-            continue
-        try:
-            return {"content_date": DA(given), "content_time": TM(source.get(f"{kind}Time") or "000000")}
-        except (ValueError, TypeError):
-            continue
-    return {"content_date": _NO_DATE, "content_time": _MIDNIGHT}

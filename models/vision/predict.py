@@ -2,11 +2,12 @@
 
 OUT/predictions.csv or .jsonl    one row a picture: its id, its file, its study, and what the model says
 OUT/model.json                   which model it was
-OUT/rejects.csv                  pictures that could not be read, with the reason
+OUT/rejects.csv                  pictures that could not be read, or of which a file could not be made, and why
 OUT/overlays/                    heat maps, boxes and outlines over the pictures
 OUT/annotations.coco.json        boxes, and masks as outlines (detection, segmentation)
 OUT/masks/                       masks of the size of the picture (segmentation)
 OUT/seg/                         DICOM segmentations, where the picture is a DICOM object (segmentation)
+OUT/sr/                          DICOM structured reports of scores and boxes, where the picture is a DICOM object
 OUT/pictures/                    the pictures made better (denoising, super-resolution)
 """
 
@@ -57,6 +58,7 @@ class Wanted:
 
     overlays: bool = False
     dicom_seg: bool = False
+    dicom_sr: bool = False
     coco: bool = False
     format: Format = "csv"
     split: str | None = None
@@ -65,7 +67,7 @@ class Wanted:
     @property
     def drawn(self) -> Drawn:
         """Return what is made beside the model."""
-        return Drawn(self.overlays, self.dicom_seg)
+        return Drawn(self.overlays, self.dicom_seg, self.dicom_sr)
 
 
 def predict(
@@ -149,7 +151,8 @@ def _write(
 ) -> tuple[int, int]:
     done = rejected = 0
     coco = Coco(model.labels)
-    listed = list_pictures(place, split=wanted.split, with_dicom=wanted.dicom_seg, access=wanted.access)
+    with_dicom = wanted.dicom_seg or wanted.dicom_sr
+    listed = list_pictures(place, split=wanted.split, with_dicom=with_dicom, access=wanted.access)
     with (
         closing(listed) as sources,
         _Rows(folder / f"predictions.{wanted.format}") as rows,
@@ -162,6 +165,9 @@ def _write(
                     rejected += 1
                     continue
                 rows.write(told.row)
+                for reason in told.missing:
+                    rejects.write(Unreadable(told.file, reason))
+                rejected += bool(told.missing)
                 if wanted.coco:
                     coco.add(told)
                 for name, content in told.files.items():

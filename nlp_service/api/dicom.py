@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from corpora.imaging.evidence import EvidenceMissing
 from corpora.reports import Report
 from corpora.sources.dicom_sr import DocumentInvalid, read_document, report_of_sr
 from nlp_service.api.context import MayLabel, Ready, labeled, waited
 from nlp_service.api.models import LabelAnswer, LabelSetId
 from nlp_service.api.problems import FieldProblem, Problem, responses
-from nlp_service.hospital.sr import EvidenceMissing, measurement_report
+from nlp_service.hospital.sr import measurement_report
 from nlp_service.store.keys import Deed
 from nlp_service.store.stored import Arrival
 

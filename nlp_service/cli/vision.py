@@ -151,6 +151,10 @@ def predict(
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg", help="Write masks of DICOM images as DICOM segmentations too.")
     ] = False,
+    dicom_sr: Annotated[
+        bool,
+        typer.Option("--dicom-sr", help="Write scores and boxes of DICOM images as DICOM structured reports too."),
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set: this split alone.", show_default=False)] = None,
     engine: EngineOption = EngineName.LOCAL.value,
     workers: PictureWorkersOption = None,
@@ -163,7 +167,8 @@ def predict(
 
     The files have the same bytes whatever the engine and however many workers read.
 
-    Exit codes: 0 all was read, 1 some images could not be read and are listed in OUT/rejects.csv, 2 nothing was done.
+    Exit codes: 0 all was read, 1 some images could not be read, or a DICOM object not be made of them, and are listed
+    in OUT/rejects.csv, 2 nothing was done.
 
     For example:
 
@@ -180,7 +185,7 @@ def predict(
         is_here = engine_name is EngineName.LOCAL and workers is None
         chosen = None if is_here else EngineOptions(engine_name, workers, ray_address, gpus_per_worker)
         rows: Format = "csv" if format == "csv" else "jsonl"
-        wanted = Wanted(overlays, dicom_seg, coco, rows, split, _access(images))
+        wanted = Wanted(overlays, dicom_seg, dicom_sr, coco, rows, split, _access(images))
         with shown_count(as_json, "images") as show:
             done, remarks = predict_on(
                 chosen, model, images, out, wanted, threads=threads, on_pictures=lambda count: show(count, None)

@@ -10,12 +10,11 @@ It belongs to the study of the report that was read, which it names as its evide
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from corpora.errors import RadlabelError
 from corpora.findings import Assertion, Finding, LabeledReport, StudyLabel
+from corpora.imaging.evidence import evidence_of
 from corpora.sources.dicom_sr import quiet
 from nlp_service._version import __version__
 
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
 
 SCHEME = "99RADLABEL"
 _MEANING = 64  # characters of a code's meaning (VR LO)
-# What the new document takes over: whose study it is (PS3.3 C.7.1.1, C.7.2.1).
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_OPTIONAL = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
-    *("StudyTime", "ReferringPhysicianName"),
-)
-_SEXES = frozenset({"F", "M", "O"})  # PS3.3 C.7.1.1
 # SNOMED CT, PS3.16 CID 240 and CID 244.
 _ASSERTIONS = {
     Assertion.POSITIVE: ("52101004", "Present"),
@@ -42,10 +34,6 @@ _ASSERTIONS = {
     Assertion.UNCERTAIN: ("373068000", "Undetermined"),
 }
 _SIDES = {"left": ("7771000", "Left"), "right": ("24028007", "Right"), "bilateral": ("51440002", "Right and left")}
-
-
-class EvidenceMissing(RadlabelError, ValueError):
-    """A structured report cannot be made: the document that was read does not say which study and series it is of."""
 
 
 def measurement_report(source: Dataset, labeled: LabeledReport, vocabulary: Vocabulary, model: ModelInfo) -> bytes:
@@ -57,18 +45,10 @@ def measurement_report(source: Dataset, labeled: LabeledReport, vocabulary: Voca
         The source lacks a UID of study, series, instance or class, so that nothing can be named as evidence.
     """
     from highdicom.sr import ComprehensiveSR
-    from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
 
-    missing = [name for name in _NEEDED if not source.get(name)]
-    if missing:
-        raise EvidenceMissing(f"the document lacks {', '.join(missing)}: a structured report has to name its evidence")
     with quiet():
-        evidence = Dataset()
-        for name in _NEEDED:
-            setattr(evidence, name, source[name].value)
-        for name in _OPTIONAL:
-            setattr(evidence, name, _valid(name, source.get(name)))
+        evidence = evidence_of(source)
         content = _Writer(labeled, vocabulary, model).content()
         document = ComprehensiveSR(
             evidence=[evidence],
@@ -90,27 +70,6 @@ def measurement_report(source: Dataset, labeled: LabeledReport, vocabulary: Voca
         stream = io.BytesIO()
         document.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
-
-
-def _valid(name: str, value: object) -> object:
-    """Return a value that is taken over, or an empty one where it breaks the standard, as some that are sent do."""
-    if value is None or value == "":
-        return ""
-    if name == "PatientSex":
-        return value if str(value) in _SEXES else ""
-    parse = _parsers().get(name)
-    if parse is None:
-        return value
-    try:
-        return parse(value)
-    except (ValueError, TypeError):  # their messages quote the value
-        return ""
-
-
-def _parsers() -> Mapping[str, Callable[[Any], object]]:
-    from pydicom.valuerep import DA, TM
-
-    return MappingProxyType({"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM})
 
 
 class _Writer:

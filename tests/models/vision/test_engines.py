@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import socket
@@ -17,7 +18,6 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from models.vision.batches import MAX_BATCH_BYTES, Drawn, batches
-from models.vision.errors import SegmentationImpossible
 from models.vision.predict import Wanted
 from models.vision.recipe import Task, parse_recipe
 from models.vision.sources import Picture, Unreadable
@@ -68,8 +68,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("task", "wanted"),
     [
-        ("classification", Wanted(overlays=True)),
-        ("detection", Wanted(overlays=True, coco=True, format="jsonl")),
+        ("classification", Wanted(overlays=True, dicom_sr=True)),
+        ("detection", Wanted(overlays=True, dicom_sr=True, coco=True, format="jsonl")),
         ("segmentation", Wanted(overlays=True, dicom_seg=True, coco=True)),
         ("denoising", Wanted()),
     ],
@@ -183,14 +183,23 @@ def test_pictures_that_workers_do_not_have_are_an_error(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "pictures"]
 
 
-def test_image_that_can_have_no_segmentation_is_said_so_by_workers_too(
+def test_image_that_can_have_no_segmentation_is_listed_and_loses_nothing_else(
     models: dict[str, Path], few_phantoms: Phantoms, tmp_path: Path
 ) -> None:
-    source = write_dicom(tmp_path / "dicom" / "a.dcm", few_phantoms.made[0][0].picture)
+    for name in ("a", "b"):
+        source = write_dicom(tmp_path / "dicom" / f"{name}.dcm", few_phantoms.made[0][0].picture)
     dataset = dcmread(source)
     del dataset.PatientID
     dataset.save_as(source)
-    for engine in (None, EngineOptions(workers=1)):
-        with pytest.raises(SegmentationImpossible, match="is its header complete"):
-            predict_on(engine, models["segmentation"], source.parent, tmp_path / "out", Wanted(dicom_seg=True))
-    assert [path.name for path in tmp_path.iterdir()] == ["dicom"]
+    for name, engine in (("here", None), ("worker", EngineOptions(workers=1))):
+        out = tmp_path / name
+        wanted = Wanted(dicom_seg=True, dicom_sr=True)
+        done, _ = predict_on(engine, models["segmentation"], source.parent, out, wanted)
+        assert (done.pictures, done.rejected) == (2, 1)
+        assert len(list((out / "seg").iterdir())) == 1
+        assert len(list((out / "sr").iterdir())) == 2  # a structured report needs no patient
+        with (out / "rejects.csv").open(encoding="utf-8", newline="") as stream:
+            [reject] = csv.DictReader(stream)
+        assert reject["file"] == "b.dcm"
+        assert "is its header complete" in reject["reason"]
+    assert files_of(tmp_path / "worker") == files_of(tmp_path / "here")
