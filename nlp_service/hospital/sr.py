@@ -2,7 +2,8 @@
 
 A group of TID 1501 stands for each finding: what (the UMLS concept where there is one), where, which side, how large,
 and as evaluations whether it is present, how severe, whether changed. One more group stands for each label set, with an
-evaluation for each label that has a value. The report is partial, unverified, and made by a device.
+evaluation for each label that has a value; where nothing was read, a group says so. The report is partial, unverified,
+and made by a device.
 
 It belongs to the study of the report that was read, which it names as its evidence.
 """
@@ -109,7 +110,7 @@ class _Writer:
                 observer_device_context=ObserverContext(codes.DCM.Device, device),
             ),
             procedure_reported=_code("18748-4", "LN", "Diagnostic imaging study"),
-            imaging_measurements=groups or None,
+            imaging_measurements=groups or [self._status()],  # a measurement report has one group at least
             title=codes.DCM.ImagingMeasurementReport,
         )
 
@@ -136,6 +137,20 @@ class _Writer:
                 _evaluation(_code(f"{name}:{label}", SCHEME, label), _assertion(said.value))
                 for label, said in labels.items()
                 if said.value is not None
+            ],
+        )
+
+    def _status(self) -> Any:
+        """Return a group that says why there are no labels."""
+        from highdicom.sr import MeasurementsAndQualitativeEvaluations, TrackingIdentifier
+        from pydicom.uid import generate_uid
+
+        status = str(self._labeled.status)
+        return MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=TrackingIdentifier(uid=generate_uid(), identifier="labels"),
+            finding_type=_code("labels", SCHEME, "Labels of the study"),
+            qualitative_evaluations=[
+                _evaluation(_code("status", SCHEME, "Status"), _code(f"status:{status}", SCHEME, status))
             ],
         )
 

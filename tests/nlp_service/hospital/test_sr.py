@@ -29,8 +29,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served.stop()
 
 
-def document(**values: str) -> bytes:
-    source = structured_report(text(TEXT))
+def document(said: str = TEXT, **values: str) -> bytes:
+    source = structured_report(text(said))
     identity = {"PatientID": "P-1", "PatientName": "Doe^Jane", "AccessionNumber": "A-1"}
     for name, value in {**identity, "StudyInstanceUID": "2.25.1", "SeriesInstanceUID": "2.25.2", **values}.items():
         setattr(source, name, value)
@@ -119,6 +119,14 @@ def test_a_value_against_the_standard_is_left_out(service: Served, keyword: str,
     status, body = post(service, document(**{keyword: value}), Accept="application/dicom")
     assert status == 200
     assert not dcmread(io.BytesIO(body)).get(keyword)
+
+
+def test_a_report_of_which_nothing_was_read_has_a_structured_report_that_says_so(service: Served) -> None:
+    spanish = "Silueta cardiaca de tamaño normal. Senos costofrénicos libres. No se observan infiltrados."
+    status, body = post(service, document(spanish), Accept="application/dicom")
+    assert status == 200, body
+    [(finding, said)] = groups(dcmread(io.BytesIO(body)))
+    assert (finding, said) == ("Labels of the study", {"Status": "not_applicable"})
 
 
 def test_without_evidence_there_is_no_structured_report(service: Served) -> None:
