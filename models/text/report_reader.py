@@ -16,6 +16,7 @@ import numpy.typing as npt
 from corpora.findings import Assertion, Finding, Status
 from corpora.reports import Report, SectionKind
 from corpora.vocabulary import Vocabulary
+from models.text.forms import without_unticked
 from models.text.kind_of_text import TextKind, judge_text
 from models.text.sections import split_sections
 from models.text.sentence_reader import Sentence, SentenceFinding, SentenceReading
@@ -141,7 +142,8 @@ class ReportReader:
         ):
             # The source names the parts, and those that could hold a reading are empty.
             return Reading(Status.NO_TEXT, is_chest=False)
-        texts = [report.text[span.start : span.end] for span in spans]
+        ticked = without_unticked(report.text)
+        texts = [ticked[span.start : span.end] for span in spans]
         alone = [i for i, text in enumerate(texts) if not _REFERS_BACK.match(text)]
         asked = [Sentence(texts[i], spans[i].heading, (), spans[i].section.value) for i in alone]
         answered = dict(zip(alone, (yield asked), strict=True)) if asked else {}

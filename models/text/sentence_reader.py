@@ -183,6 +183,8 @@ class SentenceReader:
         is_device = self.vocabulary.findings[mention.concept_id].kind is FindingKind.DEVICE
         if is_device and all(other.end <= n_prefix for other in observed):
             return True
+        if layers.words.words[n_prefix : n_prefix + 1] in (("yes",), ("positive",)):  # a field that is filled in
+            return True
         attributes = (*layers.severity, *layers.temporality, *layers.laterality)
         return any(m.start >= n_prefix for m in attributes) or any(
             c.value == "existential" and c.start >= n_prefix for c in layers.cues

@@ -257,6 +257,7 @@ class StudiesAnswer(BaseModel):
 
     reports: list[StoredReportOut]
     images: list[ImageScoresOut] = Field(description="what models said of the images found by the same identifiers")
+    is_complete: bool = Field(description="false: there are more, and the oldest are left out", examples=[True])
 
 
 class DeletedAnswer(BaseModel):

@@ -16,6 +16,8 @@ from nlp_service.store.keys import Deed, audit_trail, record
 from nlp_service.store.stored import find_studies, label_rates
 
 router = APIRouter(tags=["store"])
+#: Reports, and images, in an answer.
+_MOST = 100
 
 
 @router.post(
@@ -26,14 +28,15 @@ async def search_studies(body: StudySearch, service: Ready, key_id: MayRunJobs) 
 
     Matches are exact. An accession number is not unique, so the answer is a list, the newest report first, each with
     the labels that every version of the model gave. Beside them stands what models of images said of the same study.
+    Of more than 100 reports or images the newest 100 are in the answer, and `is_complete` is false.
     """
 
-    def search() -> dict[str, list[dict[str, Any]]]:
+    def search() -> dict[str, Any]:
         with service.engine.connect() as connection:
-            return {
-                "reports": find_studies(connection, **_named(body)),
-                "images": find_image_scores(connection, **_named(body)),
-            }
+            reports = find_studies(connection, **_named(body), limit=_MOST + 1)
+            images = find_image_scores(connection, **_named(body), limit=_MOST + 1)
+        is_complete = max(len(reports), len(images)) <= _MOST
+        return {"reports": reports[:_MOST], "images": images[:_MOST], "is_complete": is_complete}
 
     found = await run_in_threadpool(search)
     await waited(

@@ -97,7 +97,7 @@ class LungShape:
             across = np.clip((direction * ((columns + 0.5) / side - self.middle) - self.inner), 0, None)
             across = np.clip(across / (width - self.inner), 0, 1)
             height = bottom - self.top
-            first = self.top + height * (1 - np.sqrt(1 - across**_ACROSS))
+            first = self.top + height * (1 - (1 - across**_ACROSS) ** (1 / _DOWN))
             last = self.top + height * (1 - dome * (1 - across**2))
             rows = [np.clip(np.round(edge * side), 0, side).astype(np.int64) for edge in (first, last)]
             found.append((columns, rows[0], np.maximum(rows[0], rows[1])))

@@ -107,6 +107,17 @@ def test_thresholds_and_label_set_go_with_the_scores(service: Served) -> None:
     assert (status, answer["errors"][0]["field"]) == (422, "model.thresholds.Edema")
 
 
+def test_answer_that_leaves_out_the_oldest_says_so(service: Served) -> None:
+    images = [{"image_id": f"m{number}", "accession_number": "S6", "scores": {}} for number in range(100)]
+    send(service, *images)
+    answer = found(service, accession_number="S6")
+    assert (len(answer["images"]), answer["is_complete"]) == (100, True)
+    send(service, {**images[0], "image_id": "newest"})
+    answer = found(service, accession_number="S6")
+    assert (len(answer["images"]), answer["is_complete"]) == (100, False)
+    assert answer["images"][0]["image_id"] == "newest"
+
+
 def test_what_is_deleted_goes_with_its_overlays(service: Served) -> None:
     send(service, {"image_id": "i3", "accession_number": "S3", "scores": {}, "overlays": {"boxes": encoded(png())}})
     [overlay] = found(service, accession_number="S3")["images"][0]["overlays"]

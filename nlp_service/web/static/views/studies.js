@@ -32,11 +32,12 @@ export async function render({ body, signal }) {
     };
     fill(outcome, loading("Looking ..."));
     try {
-      const { reports, images } = await ask("v1/studies/search", { method: "POST", json: wanted, signal });
+      const { reports, images, is_complete: isComplete } = await ask("v1/studies/search", { method: "POST", json: wanted, signal });
       const heading = h("h2", { tabindex: "-1" }, [counted(reports.length, "report"), images.length && counted(images.length, "scored image")].filter(Boolean).join(", "));
       fill(
         outcome,
         heading,
+        !isComplete && h("p", { class: "quiet" }, "There are more: the oldest are not shown. Name the issuer or the Study Instance UID."),
         reports.length || images.length
           ? [reports.map((report) => reportCard(report, imagesOf(report, reports, images), signal)), strayImages(reports, images, signal)]
           : empty("Nothing is stored under these identifiers.", "Reports are stored when they come with the option to store, or as HL7 messages."),
