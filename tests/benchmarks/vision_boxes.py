@@ -27,6 +27,7 @@ from tests.benchmarks.noted_places import (
     NotedPlace,
     agreement,
     cells_of,
+    height_curve,
     noted_picture,
     noted_places,
     reported_places,
@@ -97,6 +98,7 @@ def _brightening(
     films = cells_of(model, [(name, noted_picture(bench.data, name)) for name in sorted({p.image_id for p in noted})])
     facts["normal films"] = len(normal_rows)
     facts["agreement with notes"] = agreement(noted, films, normal, priors["notes"][0])
+    facts["height learned from notes"] = height_curve(noted, films, normal)
     found: dict[str, Any] = {}
     mine = [lung_cells(picture, mask) for picture, mask in zip(pictures, lungs, strict=True)]
     for source, (before, both) in priors.items():

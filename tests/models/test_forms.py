@@ -11,7 +11,9 @@ from models.text.forms import without_unticked
 from nlp_service import Labeler
 
 PIECES = st.lists(
-    st.sampled_from(["[ ]", "[x]", "[X] ", "\u2610", "\u2611", " ", "\n", "Edema", "Nodule, 4 mm", ".", ":", "- ", "["]),
+    st.sampled_from(
+        ["[ ]", "[x]", "[X] ", "\u2610", "\u2611", " ", "\n", "Edema", "Nodule, 4 mm", ".", ":", "- ", "["]
+    ),
     max_size=14,
 ).map("".join)
 
