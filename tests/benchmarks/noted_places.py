@@ -161,8 +161,7 @@ def height_curve(noted: Sequence[NotedPlace], films: dict[str, LungCells], norma
     """Return how well the height in a lung is learned from notes of other patients, by how many lungs are learned from.
 
     Ridge regression from the mean ranks of a lung's twelve rows, less those of normal films, to an upper or lower zone;
-    AUROC over all lungs with such a zone, each scored by what was learned without its patient. Beside it the brightening,
-    which learns no height.
+    AUROC over all lungs with such a zone, each scored by what was learned without its picture.
     """
     usual = normal.mean.reshape(2, ROWS, COLUMNS)
     rows, low, names = [], [], []
