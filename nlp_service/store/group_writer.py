@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,8 +30,12 @@ def is_out_of_reach(error: BaseException) -> bool:
     """Tell whether an error says that the database is away or busy for now, and nothing of what it was asked."""
     if isinstance(error, StoreFailed):
         return error.is_passing
-    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
-        return True
+    if isinstance(error, sa.exc.DBAPIError):
+        if error.connection_invalidated:
+            return True
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF == sqlite3.SQLITE_ERROR:
+            return False  # a table that is not there comes as an operational error: no waiting brings it back
     return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from nlp_service.store.database import open_database
-from nlp_service.store.group_writer import GroupWriter, StoreFailed
+from nlp_service.store.group_writer import GroupWriter, StoreFailed, is_out_of_reach
 
 
 def test_a_caller_that_stops_waiting_costs_no_other_write(tmp_path: Path) -> None:
@@ -45,4 +45,19 @@ def test_a_lone_write_that_fails_again_and_again_does_not_end_the_writer(tmp_pat
             writer.submit(broken).result(30)
     assert writer.submit(lambda connection: connection.execute(sa.text("SELECT 7")).scalar_one()).result(30) == 7
     writer.close()
+    engine.dispose()
+
+
+def test_a_lock_passes_and_a_table_that_is_not_there_does_not(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'store.db'}", connect_args={"timeout": 0.05})
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE kept (id INTEGER)"))
+    with engine.connect() as reader, pytest.raises(sa.exc.OperationalError) as missing:
+        reader.execute(sa.text("SELECT * FROM lost"))
+    assert not is_out_of_reach(missing.value)
+    with engine.connect() as first, engine.connect() as second:
+        first.execute(sa.text("BEGIN IMMEDIATE"))
+        with pytest.raises(sa.exc.OperationalError) as busy:
+            second.execute(sa.text("BEGIN IMMEDIATE"))
+    assert is_out_of_reach(busy.value)
     engine.dispose()
