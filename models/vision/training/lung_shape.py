@@ -111,8 +111,10 @@ def lungs_by_shape(picture: NDArray[np.uint8], chances: NDArray[np.floating]) ->
     """
     fields = resize_plane(chances.astype(np.float32), _SIDE, _SIDE).clip(0, 1)
     fields = np.where(fields > 0.5, fields, 0)
+    guess = _first_guess(fields > 0.5)
+    fields = _with_mirrored(fields, guess.middle)
     fit = _Fit(need_skimage("filters").gaussian(even_out(resize(picture, _SIDE, _SIDE)), 0.75), fields)
-    return fit.best(_first_guess(fields > 0.5)).whole().mask(picture.shape[0])
+    return fit.best(guess).whole().mask(picture.shape[0])
 
 
 class _Fit:
@@ -190,13 +192,29 @@ def _unusual(shape: LungShape) -> float:
     return 0.02 * sum(each**2 for each in apart)
 
 
+def _is_seen(half: Mask) -> bool:
+    """Return whether what is dark in one half is large enough to be of a lung."""
+    return int(half.any(1).sum()) >= 0.1 * _SIDE and int(half.any(0).sum()) >= 0.05 * _SIDE
+
+
+def _with_mirrored(fields: Floats, middle: float) -> Floats:
+    """Return dark fields with those of the one lung that is seen mirrored at the spine, where the other is not seen."""
+    if sum(_is_seen(half) for half in split_lung_mask(fields > 0)) != 1:
+        return fields
+    away = np.round(2 * middle * _SIDE - 1 - np.arange(_SIDE)).astype(np.int64)
+    inside = (away >= 0) & (away < _SIDE)
+    mirrored = np.zeros_like(fields)
+    mirrored[:, inside] = fields[:, away[inside]]
+    return np.maximum(fields, mirrored)
+
+
 def _first_guess(fields: Mask) -> LungShape:
     """Return a shape around dark fields; a lung that is not there mirrors the other."""
     usual = LungShape(0.5, 0.066, 0.41, 0.41, 0.12, 0.78, 0.8, *_DOME)
     measured: list[tuple[float, float, float, float] | None] = []
     for half, inward in zip(split_lung_mask(fields), (-1, 0), strict=True):
         rows, columns = np.flatnonzero(half.any(1)), np.flatnonzero(half.any(0))
-        if len(rows) < 0.1 * _SIDE or len(columns) < 0.05 * _SIDE:
+        if not _is_seen(half):
             measured.append(None)
             continue
         upper = [np.flatnonzero(half[row])[inward] for row in rows[: len(rows) // 2] if half[row].any()]
