@@ -36,7 +36,7 @@ def evidence_of(source: Dataset) -> Dataset:
 
     missing = [name for name in _NEEDED if not source.get(name)]
     if missing:
-        raise EvidenceMissing(f"the document lacks {', '.join(missing)}: a structured report has to name its evidence")
+        raise EvidenceMissing(f"the object lacks {', '.join(missing)}: a structured report has to name its evidence")
     evidence = Dataset()
     for name in _NEEDED:
         setattr(evidence, name, source[name].value)

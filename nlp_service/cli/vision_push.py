@@ -70,8 +70,8 @@ def _model_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         about = json.loads((folder / MODEL).read_text("utf-8"))
         model: dict[str, Any] = {name: str(about[name]) for name in ("name", "version", "digest")}
-        # What earlier releases wrote says neither.
-        model |= {"label_set": about.get("label_set"), "thresholds": about.get("thresholds", {})}
+        # What earlier releases wrote says neither, and no earlier service takes either.
+        model |= {name: about[name] for name in ("label_set", "thresholds") if about.get(name)}
         labels = [str(label) for label in about["labels"]]
         task = about["task"]
     except (OSError, ValueError, KeyError, TypeError) as error:

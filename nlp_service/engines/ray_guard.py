@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # What all processes of a cluster have in their environment: the cluster's folder.
@@ -35,16 +36,31 @@ def guard(folder: str) -> None:
 
 
 def members(folder: str) -> list[int]:
-    """Return the processes of a cluster that are there; where the system has no ``/proc``, none are found."""
+    """Return the processes of a cluster that are there; where the system has no ``/proc``, none are found.
+
+    They have the folder in their environment, or a file in it open, their log at least: Ray's agents write their title
+    over a part of their environment.
+    """
     mark = f"{VARIABLE}={folder}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
+        if int(entry.name) == os.getpid():
+            continue
         try:
-            if mark in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+            is_marked = mark in (entry / "environ").read_bytes().split(b"\0")
+            if is_marked or any(path.startswith(f"{folder}/") for path in _open_files(entry)):
                 found.append(int(entry.name))
         except OSError:
             continue  # it has ended, or is another user's
     return found
+
+
+def _open_files(entry: Path) -> Iterator[str]:
+    for descriptor in (entry / "fd").iterdir():
+        try:
+            yield str(descriptor.readlink())
+        except OSError:
+            continue  # closed meanwhile
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_killed_run_takes_its_cluster_along_and_is_resumed(tmp_path: Path, monke
     finally:
         process.kill()
         process.wait()
-    wait_for(lambda: not processes_with(mark))
+    wait_for(lambda: not processes_with(mark), what=lambda: processes_with(mark))
     assert label_files([reports], killed, reader="rules", resume=True).progress.resumed >= 100
     assert killed.read_bytes() == whole.read_bytes()
 
@@ -99,10 +99,12 @@ def test_cluster_whose_memory_is_out_is_one_line_and_the_run_is_resumed(
     assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(
+    condition: Callable[[], bool], timeout_s: float = 60.0, what: Callable[[], object] = lambda: "it took too long"
+) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, what()
         time.sleep(0.05)
 
 
@@ -112,7 +114,13 @@ def processes_with(mark: str) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append((entry / "comm").read_text().strip())
+                found.append(f"{entry.name} {(entry / 'comm').read_text().strip()} {_state(entry)}")
         except OSError:
             continue
     return found
+
+
+def _state(entry: Path) -> str:
+    """Return the state of a process, and its parent."""
+    lines = (entry / "status").read_text().splitlines()
+    return " ".join(line.replace("\t", " ") for line in lines if line.startswith(("State", "PPid")))

@@ -31,6 +31,8 @@ _RIBS, _BASE, _SPINE, _OVERLAP = 1.0, 1.0, 0.4, 3.0
 #: What is usual: how high the domes stand above the angles (right and left, of the lung's height), how much lower the
 #: left base lies (of the picture), how much of a half chest the mediastinum takes.
 _DOME, _LOWER_LEFT, _MEDIASTINUM = (0.13, 0.08), 0.023, 0.16
+#: The inner edge where one lung alone is seen, and how wide and high a lung is at least.
+_INNER, _LEAST_WIDTH, _LEAST_HEIGHT = 0.066, 0.08, 0.2
 #: The first steps, of the middle, the inner and both outer edges, top, bottoms, domes, and of both widths or bottoms
 #: together; they are halved three times.
 _STEPS = np.diag([0.03, 0.024, 0.03, 0.03, 0.03, 0.047, 0.047, 0.04, 0.04])
@@ -65,7 +67,7 @@ class LungShape:
     def is_chest(self) -> bool:
         """Return whether both lungs are there at all."""
         return self.inner >= 4 / 256 and all(
-            width >= self.inner + 0.08 and bottom >= self.top + 0.2 and 0 <= dome <= 0.4
+            width >= self.inner + _LEAST_WIDTH and bottom >= self.top + _LEAST_HEIGHT and 0 <= dome <= 0.4
             for _, width, bottom, dome in self.lungs()
         )
 
@@ -104,14 +106,17 @@ class LungShape:
         return found
 
 
-def lungs_by_shape(picture: NDArray[np.uint8], chances: NDArray[np.floating]) -> Mask:
+def lungs_by_shape(picture: NDArray[np.uint8], chances: NDArray[np.floating]) -> Mask | None:
     """Return the mask of both lungs of a picture (side, side), from how likely each pixel is a dark field of a lung.
 
-    ``chances`` has the picture's shape. Where it says nothing of a lung, that lung mirrors the other.
+    ``chances`` has the picture's shape. Where it says nothing of a lung, that lung mirrors the other; ``None`` where it
+    says nothing of either.
     """
     fields = resize_plane(chances.astype(np.float32), _SIDE, _SIDE).clip(0, 1)
     fields = np.where(fields > 0.5, fields, 0)
     guess = _first_guess(fields > 0.5)
+    if guess is None:
+        return None
     fields = _with_mirrored(fields, guess.middle)
     fit = _Fit(need_skimage("filters").gaussian(even_out(resize(picture, _SIDE, _SIDE)), 0.75), fields)
     return fit.best(guess).whole().mask(picture.shape[0])
@@ -208,9 +213,8 @@ def _with_mirrored(fields: Floats, middle: float) -> Floats:
     return np.maximum(fields, mirrored)
 
 
-def _first_guess(fields: Mask) -> LungShape:
-    """Return a shape around dark fields; a lung that is not there mirrors the other."""
-    usual = LungShape(0.5, 0.066, 0.41, 0.41, 0.12, 0.78, 0.8, *_DOME)
+def _first_guess(fields: Mask) -> LungShape | None:
+    """Return a shape around dark fields, if there are any; a lung that is not there mirrors the other."""
     measured: list[tuple[float, float, float, float] | None] = []
     for half, inward in zip(split_lung_mask(fields), (-1, 0), strict=True):
         rows, columns = np.flatnonzero(half.any(1)), np.flatnonzero(half.any(0))
@@ -226,11 +230,23 @@ def _first_guess(fields: Mask) -> LungShape:
         middle = (right[0] + left[0]) / 2
         inner = max(0.024, (left[0] - right[0]) / 2)
         top = (right[2] + left[2]) / 2
-        return LungShape(middle, inner, middle - right[1], left[1] - middle, top, right[3], left[3], *_DOME)
+        return _possible(LungShape(middle, inner, middle - right[1], left[1] - middle, top, right[3], left[3], *_DOME))
     seen, away = (right, 1) if right is not None else (left, -1)
     if seen is None:
-        return usual
+        return None
     edge, outside, top, bottom = seen
-    middle = edge + away * usual.inner
+    middle = edge + away * _INNER
     width = abs(outside - middle)
-    return LungShape(middle, usual.inner, width, width, top, bottom, bottom, *_DOME)
+    return _possible(LungShape(middle, _INNER, width, width, top, bottom, bottom, *_DOME))
+
+
+def _possible(shape: LungShape) -> LungShape:
+    """Return a shape made as large as a chest is at least: steps lead from one chest to another."""
+    width, bottom = shape.inner + 1.1 * _LEAST_WIDTH, shape.top + 1.1 * _LEAST_HEIGHT
+    return replace(
+        shape,
+        right=max(shape.right, width),
+        left=max(shape.left, width),
+        right_bottom=max(shape.right_bottom, bottom),
+        left_bottom=max(shape.left_bottom, bottom),
+    )

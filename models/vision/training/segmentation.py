@@ -111,8 +111,9 @@ class SegmentationLearner(DenseLearner):
         chances = sigmoid(((straight + mirrored) / 2)[:, 0])
         for row, chance in zip(every, chances, strict=True):
             if stage == "round 2":
-                self.masks.masks[row] = np.where(lungs_by_shape(self.pictures[row], chance), 255, 0)
-                self.masks.usable[row] = True
+                lungs = lungs_by_shape(self.pictures[row], chance)
+                self.masks.usable[row] = lungs is not None
+                self.masks.masks[row] = 0 if lungs is None else np.where(lungs, 255, 0)
                 continue
             mask = clean_mask(chance > 0.5)
             agreement = dice(mask, self.masks.masks[row] > 0) if self.masks.usable[row] else 1.0
