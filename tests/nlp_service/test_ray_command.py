@@ -12,6 +12,7 @@ import pytest
 
 from nlp_service import chunks
 from nlp_service.batch import label_files
+from nlp_service.engines.ray_guard import members
 from tests.nlp_service.invented import SMALL_CHUNKS, environment, invented_rows, radlabel, write_csv
 
 pytest.importorskip("ray")
@@ -75,6 +76,22 @@ def test_killed_run_takes_its_cluster_along_and_is_resumed(tmp_path: Path, monke
     wait_for(lambda: not processes_with(mark), what=lambda: processes_with(mark))
     assert label_files([reports], killed, reader="rules", resume=True).progress.resumed >= 100
     assert killed.read_bytes() == whole.read_bytes()
+
+
+def test_agents_that_write_over_their_environment_are_known_by_what_they_have_open(tmp_path: Path) -> None:
+    cluster, other = tmp_path / "cluster", tmp_path / "cluster-2"
+    for folder in (cluster, other):
+        folder.mkdir()
+    waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    started = []
+    for folder in (cluster, other):
+        with (folder / "agent.log").open("w") as log:
+            started.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=log))
+    try:
+        assert members(str(cluster)) == [started[0].pid]
+    finally:
+        for process in started:
+            process.communicate(b"")
 
 
 def test_cluster_whose_memory_is_out_is_one_line_and_the_run_is_resumed(
