@@ -17,6 +17,7 @@ from pathlib import Path
 # What all processes of a cluster have in their environment: the cluster's folder.
 VARIABLE = "RADLABEL_RAY_FOLDER"
 GRACE_S = 2.0
+_TITLE = b"ray::"
 
 
 def guard(folder: str) -> None:
@@ -38,8 +39,9 @@ def guard(folder: str) -> None:
 def members(folder: str) -> list[int]:
     """Return the processes of a cluster that are there; where the system has no ``/proc``, none are found.
 
-    They have the folder in their environment, or a file in it open, their log at least: Ray's agents write their title
-    over a part of their environment.
+    They have the folder in their environment. Ray's agents write their title over a part of theirs: they are known by
+    that title, and by a file in the folder that they have open, their log at least. Whoever began the cluster has files
+    of it open, too, and is no part of it.
     """
     mark = f"{VARIABLE}={folder}".encode()
     found = []
@@ -48,7 +50,8 @@ def members(folder: str) -> list[int]:
             continue
         try:
             is_marked = mark in (entry / "environ").read_bytes().split(b"\0")
-            if is_marked or any(path.startswith(f"{folder}/") for path in _open_files(entry)):
+            is_titled = (entry / "comm").read_bytes().startswith(_TITLE)
+            if is_marked or (is_titled and any(path.startswith(f"{folder}/") for path in _open_files(entry))):
                 found.append(int(entry.name))
         except OSError:
             continue  # it has ended, or is another user's

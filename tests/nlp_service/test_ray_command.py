@@ -78,15 +78,20 @@ def test_killed_run_takes_its_cluster_along_and_is_resumed(tmp_path: Path, monke
     assert killed.read_bytes() == whole.read_bytes()
 
 
-def test_agents_that_write_over_their_environment_are_known_by_what_they_have_open(tmp_path: Path) -> None:
+def test_agents_that_write_over_their_environment_are_known_by_title_and_open_files(tmp_path: Path) -> None:
     cluster, other = tmp_path / "cluster", tmp_path / "cluster-2"
     for folder in (cluster, other):
         folder.mkdir()
-    waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    waiting = "import os, sys; open('/proc/self/comm', 'w').write(sys.argv[1]); os.close(2); sys.stdin.read()"
     started = []
-    for folder in (cluster, other):
-        with (folder / "agent.log").open("w") as log:
-            started.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=log))
+    # An agent, one of another cluster, and the process that began the cluster.
+    for folder, title in ((cluster, "ray::Agent"), (other, "ray::Agent"), (cluster, "python")):
+        with (folder / f"{title[:3]}.log").open("w") as log:
+            command = [sys.executable, "-c", waiting, title]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.PIPE)
+        started.append(process)
+        assert process.stderr is not None
+        process.stderr.read()  # until it has its title
     try:
         assert members(str(cluster)) == [started[0].pid]
     finally:
