@@ -99,11 +99,8 @@ def _scored(source: Dataset, scores: Mapping[str, float], model: Manifest, made_
         TrackingIdentifier,
     )
 
-    thresholds = {
-        label: calibration.threshold for label, calibration in zip(model.labels, model.calibration, strict=True)
-    }
     for label, score in scores.items():
-        is_present = score >= thresholds[label]
+        is_present = score >= model.thresholds[label]
         value = _code("52101004", "SCT", "Present") if is_present else _code("2667000", "SCT", "Absent")
         yield MeasurementsAndQualitativeEvaluations(
             tracking_identifier=TrackingIdentifier(uid=made_uid(made_from, label), identifier=label[:_MEANING]),
@@ -150,8 +147,7 @@ def _certainty(score: float) -> Any:
 def _label(label: str, model: Manifest) -> CodedConcept:
     if label in LUNGS:
         return _code(LUNGS[label], "SCT", label)
-    label_set = model.trained_on.get("dataset", {}).get("label_set")
-    return _code(f"{label_set}:{label}" if label_set else label, _SCHEME, label)
+    return _code(f"{model.label_set}:{label}" if model.label_set else label, _SCHEME, label)
 
 
 def _code(value: str, scheme: str, meaning: str) -> CodedConcept:

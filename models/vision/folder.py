@@ -48,6 +48,17 @@ class Manifest(BaseModel):
         """Return the digest of all that answers depend on."""
         return hashlib.sha256(self.model_dump_json(exclude={"trained_on"}).encode()).hexdigest()
 
+    @property
+    def label_set(self) -> str | None:
+        """Return the label set that the labels are of, if the data set had one."""
+        found: str | None = self.trained_on.get("dataset", {}).get("label_set")
+        return found
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Return from which probability on each label is called present."""
+        return {label: fitted.threshold for label, fitted in zip(self.labels, self.calibration, strict=True)}
+
 
 def read_manifest(folder: Path, *, files: tuple[str, ...] = (GRAPH,)) -> Manifest:
     """Return the manifest of a model folder after checking the digests of ``files``.

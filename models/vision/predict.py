@@ -183,9 +183,7 @@ def _write(
     }
     about |= {"labels": list(model.labels), "digest": model.manifest.digest}
     if model.task is Task.CLASSIFICATION:
-        about["label_set"] = model.manifest.trained_on.get("dataset", {}).get("label_set")
-        calibrations = zip(model.labels, model.manifest.calibration, strict=True)
-        about["thresholds"] = {label: calibration.threshold for label, calibration in calibrations}
+        about |= {"label_set": model.manifest.label_set, "thresholds": model.manifest.thresholds}
     (folder / MODEL).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if wanted.coco:
         (folder / "annotations.coco.json").write_text(json.dumps(coco.content()), encoding="utf-8")
@@ -193,7 +191,7 @@ def _write(
 
 
 class Rejects:
-    """A CSV of the pictures that could not be read."""
+    """A CSV of the pictures that could not be read, or of which something could not be made."""
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("w", encoding="utf-8", newline="")
